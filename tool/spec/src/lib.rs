@@ -1,0 +1,31 @@
+//! The words of ociseed as types, with one parse function each and no I/O.
+//!
+//! Everything that two crates, the Bazel rules, the Nix functions or the
+//! loader must agree on is here: digests, references, platforms, paths inside
+//! an image, the spec file, the parameters and metadata of single steps, and
+//! the lock. `docs/format.md` is the contract that these types follow.
+
+pub mod annotation;
+pub mod document;
+mod digest;
+#[cfg(feature = "file")]
+pub mod file;
+pub mod json;
+mod key;
+pub mod lock;
+pub mod media_type;
+pub mod metadata;
+mod options;
+#[cfg(feature = "file")]
+pub mod params;
+mod path;
+mod platform;
+mod reference;
+mod text;
+
+pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
+pub use key::{Key, KeyError};
+pub use options::{Compression, CompressionError, FileMode, FileModeError, Owner, OwnerError};
+pub use path::{TreePath, TreePathError};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError};

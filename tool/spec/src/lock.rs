@@ -1,0 +1,322 @@
+//! The lock, `seed.json`: everything that is in a seed, by digest.
+//!
+//! Its `content` alone decides the seed id, so a seed has one id whoever
+//! builds it and in whatever form it lies on a medium. The lock's own sha256
+//! pins all of it (`--expect-seed`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{self, DocumentError, VERSION};
+use crate::{ChainId, DiffId, Digest, Platform, Reference, json};
+
+/// The file name of the lock in a seed.
+pub const FILE_NAME: &str = "seed.json";
+
+/// A parsed `seed.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lock {
+    /// Always 1.
+    pub version: u32,
+    /// What the seed holds; its digest is the seed id.
+    pub content: Content,
+}
+
+/// What a seed holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Content {
+    /// The images, in the order of their first names.
+    pub images: Vec<LockedImage>,
+}
+
+/// One image of a seed with all that an engine must be told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedImage {
+    /// Its full names, sorted; at least one.
+    pub names: Vec<Reference>,
+    /// The containerd namespaces that get it, sorted; at least one.
+    pub namespaces: Vec<Namespace>,
+    /// Whether the boot waits for it.
+    pub class: Class,
+    /// Whether the engine's garbage collection must spare it.
+    pub pin: bool,
+    /// The platform that its configuration names.
+    pub platform: Platform,
+    /// The manifest blob.
+    pub manifest: BlobRef,
+    /// The configuration blob.
+    pub config: BlobRef,
+    /// The layers, bottom first.
+    pub layers: Vec<LockedLayer>,
+}
+
+/// Names a blob: what a descriptor says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BlobRef {
+    /// Its media type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A layer blob and its place in the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedLayer {
+    /// Its media type.
+    pub media_type: String,
+    /// The blob's digest.
+    pub digest: Digest,
+    /// The blob's size in bytes.
+    pub size: u64,
+    /// The digest of the uncompressed tar.
+    pub diff_id: DiffId,
+    /// The identity of this layer on all those below it.
+    pub chain_id: ChainId,
+}
+
+/// Whether the boot waits for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Present before the engine's users start; a failure fails the loader (exit 8).
+    #[default]
+    Critical,
+    /// Loaded later; a failure is reported (exit 7).
+    Background,
+}
+
+/// A containerd namespace: letters and digits with single `.`, `_` or `-` between them, at most 76.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Namespace(String);
+
+/// Says that a text is not a containerd namespace.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("namespace `{found}` is not letters and digits with single `.`, `_` or `-` between them, at most 76")]
+pub struct NamespaceError {
+    found: String,
+}
+
+impl Namespace {
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = NamespaceError;
+
+    fn from_str(text: &str) -> Result<Self, NamespaceError> {
+        let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        let good = text.len() <= 76 && text.split(['.', '_', '-']).all(word);
+        if good { Ok(Self(text.to_owned())) } else { Err(NamespaceError { found: text.to_owned() }) }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+crate::text::string_form!(
+    Namespace,
+    "Namespace",
+    "^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$",
+    "A containerd namespace, as `k8s.io`."
+);
+
+/// Says why a lock cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Not a lock of a version that this program knows.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// An image of the lock contradicts itself or another.
+    #[error("lock: image {index}: {problem}")]
+    Image {
+        /// The image's place in `content.images`, from 0.
+        index: usize,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Lock {
+    /// Makes a lock of images in any order.
+    ///
+    /// Images that differ only in their names become one, and names, namespaces
+    /// and images are sorted, so that the order of a spec never changes the id.
+    ///
+    /// # Errors
+    /// A name that two different images claim in one namespace, or an image without name or namespace.
+    pub fn new(images: Vec<LockedImage>) -> Result<Self, LockError> {
+        let mut merged: Vec<LockedImage> = Vec::with_capacity(images.len());
+        for mut image in images {
+            image.namespaces.sort();
+            image.namespaces.dedup();
+            let names = std::mem::take(&mut image.names);
+            let same = merged.iter_mut().find(|other| LockedImage { names: Vec::new(), ..(*other).clone() } == image);
+            match same {
+                Some(other) => other.names.extend(names),
+                None => merged.push(LockedImage { names, ..image }),
+            }
+        }
+        for image in &mut merged {
+            image.names.sort();
+            image.names.dedup();
+        }
+        // Equal first names occur (one image a namespace): the rest breaks the tie.
+        merged.sort_by(|a, b| (&a.names, &a.namespaces).cmp(&(&b.names, &b.namespaces)));
+        let lock = Self { version: VERSION, content: Content { images: merged } };
+        lock.check()?;
+        Ok(lock)
+    }
+
+    /// Parses `seed.json` and checks that it does not contradict itself.
+    ///
+    /// # Errors
+    /// Anything but a sound lock of version 1.
+    pub fn parse(bytes: &[u8]) -> Result<Self, LockError> {
+        let lock: Self = document::parse("seed lock", bytes)?;
+        lock.check()?;
+        Ok(lock)
+    }
+
+    /// Encodes the lock as the bytes of `seed.json`.
+    pub fn encode(&self) -> Vec<u8> {
+        json::encode(self)
+    }
+
+    /// Computes the seed id: the digest of the canonical JSON of `content`.
+    pub fn seed_id(&self) -> Digest {
+        Digest::of(&json::encode(&self.content))
+    }
+
+    fn check(&self) -> Result<(), LockError> {
+        let mut claimed = BTreeMap::new();
+        for (index, image) in self.content.images.iter().enumerate() {
+            let error = |problem: String| LockError::Image { index, problem };
+            image.check().map_err(error)?;
+            for claim in image.names.iter().flat_map(|name| image.namespaces.iter().map(move |ns| (ns, name))) {
+                if let Some(other) = claimed.insert(claim, index) {
+                    let (namespace, name) = claim;
+                    let problem = format!("name `{name}` in namespace `{namespace}` is image {other}'s already");
+                    return Err(error(problem));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LockedImage {
+    fn check(&self) -> Result<(), String> {
+        let (Some(name), false) = (self.names.first(), self.namespaces.is_empty()) else {
+            return Err("it has no name or no namespace".to_owned());
+        };
+        let diff_ids: Vec<DiffId> = self.layers.iter().map(|layer| layer.diff_id).collect();
+        for (layer, expected) in self.layers.iter().zip(ChainId::chain(&diff_ids)) {
+            if layer.chain_id != expected {
+                return Err(format!("`{name}`: chain id: expected {expected}, found {}", layer.chain_id));
+            }
+        }
+        for name in &self.names {
+            if name.digest().is_some_and(|digest| *digest != self.manifest.digest) {
+                return Err(format!("name `{name}` has another digest than its manifest {}", self.manifest.digest));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists every blob of the image: manifest, configuration, layers from the bottom.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobRef> {
+        let layers = self.layers.iter().map(|layer| BlobRef {
+            media_type: layer.media_type.clone(),
+            digest: layer.digest,
+            size: layer.size,
+        });
+        [self.manifest.clone(), self.config.clone()].into_iter().chain(layers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(media_type: &str, bytes: &str) -> BlobRef {
+        BlobRef { media_type: media_type.to_owned(), digest: Digest::of(bytes.as_bytes()), size: 1 }
+    }
+
+    fn image(name: &str, namespace: &str, manifest: &str) -> LockedImage {
+        let diff_id = DiffId::new(Digest::of(b"tar"));
+        LockedImage {
+            names: vec![name.parse().expect("name")],
+            namespaces: vec![namespace.parse().expect("namespace")],
+            class: Class::Critical,
+            pin: true,
+            platform: Platform::default(),
+            manifest: blob(crate::media_type::MANIFEST, manifest),
+            config: blob(crate::media_type::CONFIG, "config"),
+            layers: vec![LockedLayer {
+                media_type: crate::media_type::LAYER_TAR.to_owned(),
+                digest: Digest::of(b"layer"),
+                size: 5,
+                diff_id,
+                chain_id: ChainId::over(None, &diff_id),
+            }],
+        }
+    }
+
+    #[test]
+    fn order_and_repeated_names_do_not_change_the_id() {
+        let (a, b, c) = (image("r.io/a:1", "x", "m"), image("r.io/b:1", "x", "m"), image("r.io/b:1", "y", "n"));
+        let one = Lock::new(vec![a.clone(), b.clone(), c.clone()]).expect("good");
+        let two = Lock::new(vec![c, b.clone(), a, b]).expect("good");
+        assert_eq!(one, two);
+        assert_eq!(one.content.images.len(), 2);
+        assert_eq!(Lock::parse(&one.encode()).expect("own bytes"), one);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let twice = Lock::new(vec![image("r.io/a:1", "x", "m"), image("r.io/a:1", "x", "n")]);
+        let message = twice.expect_err("two images, one name").to_string();
+        assert!(message.contains("`r.io/a:1` in namespace `x`"), "{message}");
+
+        let mut chain = image("r.io/a:1", "x", "m");
+        chain.layers[0].chain_id = ChainId::over(None, &DiffId::new(Digest::of(b"other")));
+        assert!(Lock::new(vec![chain]).is_err());
+
+        let mut nameless = image("r.io/a:1", "x", "m");
+        nameless.names.clear();
+        assert!(Lock::new(vec![nameless]).is_err());
+
+        let pinned = format!("r.io/a@{}", Digest::of(b"other"));
+        assert!(Lock::new(vec![image(&pinned, "x", "m")]).is_err());
+    }
+
+    #[test]
+    fn newer_and_unknown_are_refused() {
+        let newer = Lock::parse(b"{\"version\":2}").expect_err("newer").to_string();
+        assert_eq!(newer, "seed lock has format version 2, this program reads version 1");
+        assert!(Lock::parse(b"{\"version\":1,\"content\":{\"images\":[]},\"more\":1}").is_err());
+        assert!(Lock::parse(b"").is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! What a step says of its output: layer metadata and the image record.
+//!
+//! Both are small JSON files beside or instead of blobs, so that manifests and
+//! locks can be made where the blobs are not (a remote cache, another store
+//! path).
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{self, DocumentError, VERSION};
+use crate::{DiffId, Digest};
+
+/// Describes one layer blob: the file that `ociseed layer --metadata` writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LayerMetadata {
+    /// Always 1.
+    pub version: u32,
+    /// The blob's media type.
+    pub media_type: String,
+    /// The blob's digest.
+    pub digest: Digest,
+    /// The blob's size in bytes.
+    pub size: u64,
+    /// The digest of the uncompressed tar.
+    pub diff_id: DiffId,
+    /// The size of the uncompressed tar in bytes.
+    pub uncompressed_size: u64,
+}
+
+impl LayerMetadata {
+    /// Parses a metadata file.
+    ///
+    /// # Errors
+    /// Anything but such a file of version 1.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        document::parse("layer metadata file", bytes)
+    }
+}
+
+/// One image without its layer blobs: the file that `ociseed image` writes.
+///
+/// Manifest and configuration are kept as the exact text whose digest counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ImageRecord {
+    /// Always 1.
+    pub version: u32,
+    /// The media type of `manifest`.
+    pub media_type: String,
+    /// The image manifest, byte for byte.
+    pub manifest: String,
+    /// The image configuration, byte for byte.
+    pub config: String,
+}
+
+impl ImageRecord {
+    /// Makes a record of exact bytes.
+    pub fn new(media_type: &str, manifest: String, config: String) -> Self {
+        Self { version: VERSION, media_type: media_type.to_owned(), manifest, config }
+    }
+
+    /// Parses an image record; what the manifest says is checked by the crate `image`.
+    ///
+    /// # Errors
+    /// Anything but such a file of version 1.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        document::parse("image record", bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_named_before_unknown_keys() {
+        let error = LayerMetadata::parse(b"{\"version\":2,\"new\":1}").expect_err("newer").to_string();
+        assert_eq!(error, "layer metadata file has format version 2, this program reads version 1");
+        assert!(LayerMetadata::parse(b"{}").is_err());
+        assert!(ImageRecord::parse(b"{\"version\":1}").is_err());
+    }
+}
