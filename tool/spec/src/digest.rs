@@ -31,7 +31,11 @@ impl Digest {
     /// Returns the 64 hexadecimal digits, the name of the blob's file in an image layout.
     pub fn hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|n| DIGITS[usize::from(n)] as char).collect()
+        self.0
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|n| DIGITS[usize::from(n)] as char)
+            .collect()
     }
 
     /// Parses the 64 hexadecimal digits alone.
@@ -45,7 +49,8 @@ impl Digest {
         }
         let mut value = [0; 32];
         for (byte, pair) in value.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            *byte = nibble(pair[0]).zip(nibble(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(error)?;
+            *byte =
+                nibble(pair[0]).zip(nibble(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(error)?;
         }
         Ok(Self(value))
     }

@@ -108,6 +108,9 @@ pub enum AddError {
     /// A key that this kind of entry cannot have.
     #[error("`{0}` cannot have the key `{1}`{2}")]
     Extra(&'static str, &'static str, &'static str),
+    /// The image's root cannot be made by this kind of entry.
+    #[error("`{0}` cannot make `/`")]
+    Root(&'static str),
     /// A link target that no file system takes.
     #[error("symlink target {0}")]
     Target(String),
@@ -151,7 +154,11 @@ impl Add {
         .collect();
         let [(kind, source)] = &kinds[..] else {
             let names: Vec<_> = kinds.iter().map(|(kind, _)| format!("`{kind}`")).collect();
-            return Err(AddError::Kind(if names.is_empty() { "none".to_owned() } else { names.join(" and ") }));
+            return Err(AddError::Kind(if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(" and ")
+            }));
         };
         let to = match (source, &self.mkdir, &self.to) {
             (Source::Mkdir, Some(_), Some(_)) => {
@@ -161,8 +168,8 @@ impl Add {
             (Source::Dir(_), ..) => TreePath::root(),
             _ => return Err(AddError::Missing(kind, "to")),
         };
-        if to.is_root() && !matches!(source, Source::Dir(_) | Source::Mkdir) {
-            return Err(AddError::Extra(kind, "to", " `/`: name the file itself"));
+        if to.is_root() && !matches!(source, Source::Dir(_)) {
+            return Err(AddError::Root(kind));
         }
         Ok((kind, source.clone(), to))
     }
@@ -502,10 +509,18 @@ image = [{ image = "web", name = "docker.io/library/web:1" }]
             ("[layer.a]\nadd = 3", "2:7: invalid type: integer `3`", None),
             ("[layer.a]\nadd = [{ mkdir = \"/a\", mode = \"9\" }]", "2:31: mode `9` is not", None),
             ("[layer.A]", "1:8: name `A` does not match", None),
-            ("[image.a]\nlayers = [\"b\"]\n[layer.c]", "image.a.layers: layer `b` is not", Some("did you mean `c`?")),
+            (
+                "[image.a]\nlayers = [\"b\"]\n[layer.c]",
+                "image.a.layers: layer `b` is not",
+                Some("did you mean `c`?"),
+            ),
             ("[layer.a]\nadd = [{ to = \"/a\" }]", "layer.a.add[0]: expected exactly one of", None),
             ("[layer.a]\nadd = [{ file = \"a\" }]", "layer.a.add[0]: `file` needs the key `to`", None),
-            ("[layer.a]\nadd = [{ file = \"a\", to = \"/../a\" }]", "2:27: path `/../a` has a `..` part", None),
+            (
+                "[layer.a]\nadd = [{ file = \"a\", to = \"/../a\" }]",
+                "2:27: path `/../a` has a `..` part",
+                None,
+            ),
             ("[image.a]", "image.a: it has neither", None),
             ("[layer.a\n", "1:9: ", None),
         ];
@@ -526,7 +541,12 @@ image = [{ image = "web", name = "docker.io/library/web:1" }]
             Add { text: text.clone(), file: text.clone(), to: Some(path.clone()), ..Add::default() },
             Add { mkdir: Some(path.clone()), to: Some(path.clone()), ..Add::default() },
             Add { dir: text.clone(), mode: Some(FileMode::new(0o755)), ..Add::default() },
-            Add { symlink: text.clone(), to: Some(path.clone()), mode: Some(FileMode::new(0o755)), ..Add::default() },
+            Add {
+                symlink: text.clone(),
+                to: Some(path.clone()),
+                mode: Some(FileMode::new(0o755)),
+                ..Add::default()
+            },
             Add { symlink: Some(String::new()), to: Some(path), ..Add::default() },
             Add { text, to: Some(TreePath::root()), ..Add::default() },
         ];

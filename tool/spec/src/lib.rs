@@ -6,8 +6,8 @@
 //! the lock. `docs/format.md` is the contract that these types follow.
 
 pub mod annotation;
-pub mod document;
 mod digest;
+pub mod document;
 #[cfg(feature = "file")]
 pub mod file;
 pub mod json;

@@ -172,7 +172,9 @@ impl Lock {
             image.namespaces.sort();
             image.namespaces.dedup();
             let names = std::mem::take(&mut image.names);
-            let same = merged.iter_mut().find(|other| LockedImage { names: Vec::new(), ..(*other).clone() } == image);
+            let same = merged
+                .iter_mut()
+                .find(|other| LockedImage { names: Vec::new(), ..(*other).clone() } == image);
             match same {
                 Some(other) => other.names.extend(names),
                 None => merged.push(LockedImage { names, ..image }),
@@ -214,10 +216,12 @@ impl Lock {
         for (index, image) in self.content.images.iter().enumerate() {
             let error = |problem: String| LockError::Image { index, problem };
             image.check().map_err(error)?;
-            for claim in image.names.iter().flat_map(|name| image.namespaces.iter().map(move |ns| (ns, name))) {
+            for claim in image.names.iter().flat_map(|name| image.namespaces.iter().map(move |ns| (ns, name)))
+            {
                 if let Some(other) = claimed.insert(claim, index) {
                     let (namespace, name) = claim;
-                    let problem = format!("name `{name}` in namespace `{namespace}` is image {other}'s already");
+                    let problem =
+                        format!("name `{name}` in namespace `{namespace}` is image {other}'s already");
                     return Err(error(problem));
                 }
             }
@@ -239,7 +243,10 @@ impl LockedImage {
         }
         for name in &self.names {
             if name.digest().is_some_and(|digest| *digest != self.manifest.digest) {
-                return Err(format!("name `{name}` has another digest than its manifest {}", self.manifest.digest));
+                return Err(format!(
+                    "name `{name}` has another digest than its manifest {}",
+                    self.manifest.digest
+                ));
             }
         }
         Ok(())
@@ -286,7 +293,8 @@ mod tests {
 
     #[test]
     fn order_and_repeated_names_do_not_change_the_id() {
-        let (a, b, c) = (image("r.io/a:1", "x", "m"), image("r.io/b:1", "x", "m"), image("r.io/b:1", "y", "n"));
+        let (a, b, c) =
+            (image("r.io/a:1", "x", "m"), image("r.io/b:1", "x", "m"), image("r.io/b:1", "y", "n"));
         let one = Lock::new(vec![a.clone(), b.clone(), c.clone()]).expect("good");
         let two = Lock::new(vec![c, b.clone(), a, b]).expect("good");
         assert_eq!(one, two);

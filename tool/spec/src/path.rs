@@ -162,8 +162,9 @@ mod tests {
 
     #[test]
     fn a_directory_sorts_directly_before_what_is_below_it() {
-        let mut paths: Vec<TreePath> =
-            ["a.b", "a", "a/z", "b", "a-", "a/b/c"].map(|p| TreePath::parse(p.as_bytes()).expect("good")).into();
+        let mut paths: Vec<TreePath> = ["a.b", "a", "a/z", "b", "a-", "a/b/c"]
+            .map(|p| TreePath::parse(p.as_bytes()).expect("good"))
+            .into();
         paths.sort();
         let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["/a", "/a/b/c", "/a/z", "/a-", "/a.b", "/b"]);

@@ -28,9 +28,7 @@ impl Platform {
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Result<Self, PlatformError> {
         let word = |text: &str| {
             !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         };
         let parts = [Some(os), Some(architecture), variant];
         if !parts.iter().flatten().all(|part| word(part)) {

@@ -167,7 +167,16 @@ mod tests {
             let message = bad.parse::<Reference>().expect_err(bad).to_string();
             assert!(message.ends_with(hint), "{message}");
         }
-        for bad in ["", "r.io/A:1", "r.io/a:", "r.io/a//b:1", "r.io/a_-b:1", "r.io/a:-x", "r.io/a@sha256:0", "-.io/a:1"] {
+        for bad in [
+            "",
+            "r.io/A:1",
+            "r.io/a:",
+            "r.io/a//b:1",
+            "r.io/a_-b:1",
+            "r.io/a:-x",
+            "r.io/a@sha256:0",
+            "-.io/a:1",
+        ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }
     }

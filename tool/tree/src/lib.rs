@@ -1,1 +1,18 @@
-//! Being written.
+//! A file system in memory, and what is made of it or read into it.
+//!
+//! A [`Tree`] knows every path with its metadata and where each file's bytes
+//! lie; owners, modes and links are only values in it, so no root is ever
+//! needed to make or write one. Arrangements and layers are trees, and the
+//! [`tar`] form of a tree is defined here because layers, archives inside
+//! trees and the tar medium all share it (docs/decisions/0001).
+
+mod builder;
+mod content;
+mod directory;
+pub mod tar;
+mod tree;
+
+pub use builder::{BuildError, Builder, Precedence};
+pub use content::{Content, Extent, FileRange, HostFile, ReadError};
+pub use directory::{DirectoryError, read_directory, read_file};
+pub use tree::{Entry, Node, Stat, Tree};

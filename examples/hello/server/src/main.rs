@@ -28,7 +28,8 @@ fn main() -> ExitCode {
 
 fn serve(file: &str, address: &str) -> io::Result<()> {
     let body = std::fs::read(file).map_err(|error| io::Error::other(format!("`{file}`: {error}")))?;
-    let listener = TcpListener::bind(address).map_err(|error| io::Error::other(format!("`{address}`: {error}")))?;
+    let listener =
+        TcpListener::bind(address).map_err(|error| io::Error::other(format!("`{address}`: {error}")))?;
     writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
     for stream in listener.incoming() {
         // One client that goes away must not end the server.

@@ -1,0 +1,194 @@
+//! The image configuration: the base's document with a spec's keys put over it.
+//!
+//! It is handled as JSON, not as a type, so that what the OCI types do not
+//! know (Docker's `Healthcheck`, `Shell`, `OnBuild`) survives.
+
+use std::collections::BTreeMap;
+
+use ociseed_spec::file::ImageSpec;
+use ociseed_spec::metadata::LayerMetadata;
+use ociseed_spec::{Platform, TreePath, json};
+use serde_json::{Map, Value, json};
+
+/// All times that we write.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// Says why a base's configuration cannot be built upon.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not JSON.
+    #[error("base configuration is not valid")]
+    Json(#[source] serde_json::Error),
+    /// One of its fields has another type than the OCI image specification says.
+    #[error("base configuration: `{0}` is not {1}")]
+    Type(&'static str, &'static str),
+    /// An environment variable's name cannot be written.
+    #[error("environment variable `{0}`: a name is not empty and has no `=`")]
+    EnvironmentName(String),
+    /// A port is not spelt as the OCI image specification says.
+    #[error("exposed port `{0}` is not a number with `/tcp`, `/udp` or `/sctp`")]
+    Port(String),
+}
+
+/// Makes the configuration's bytes.
+pub(crate) fn merge(
+    base: Option<&str>,
+    platform: &Platform,
+    spec: &ImageSpec,
+    layers: &[LayerMetadata],
+) -> Result<Vec<u8>, ConfigError> {
+    let mut document: Map<String, Value> = match base {
+        Some(text) => serde_json::from_str(text).map_err(ConfigError::Json)?,
+        None => Map::new(),
+    };
+    document.insert("created".into(), json!(EPOCH));
+    document.insert("os".into(), json!(platform.os()));
+    document.insert("architecture".into(), json!(platform.architecture()));
+    match platform.variant() {
+        Some(variant) => document.insert("variant".into(), json!(variant)),
+        None => document.remove("variant"),
+    };
+    run_config(object(&mut document, "config")?, spec)?;
+    add_layers(&mut document, layers)?;
+    Ok(json::encode(&document))
+}
+
+fn run_config(config: &mut Map<String, Value>, spec: &ImageSpec) -> Result<(), ConfigError> {
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config.insert(key.into(), value);
+        }
+    };
+    set("Entrypoint", spec.entrypoint.as_ref().map(|words| json!(words)));
+    set("Cmd", spec.cmd.as_ref().map(|words| json!(words)));
+    set("User", spec.user.as_ref().map(|user| json!(user)));
+    set("WorkingDir", spec.working_dir.as_ref().map(|path| json!(path)));
+    set("StopSignal", spec.stop_signal.as_ref().map(|signal| json!(signal)));
+    if spec.entrypoint.is_some() && spec.cmd.is_none() {
+        config.remove("Cmd");
+    }
+    if !spec.env.is_empty() {
+        merge_environment(config, &spec.env)?;
+    }
+    add_keys(config, "Labels", spec.labels.iter().map(|(name, value)| (name.clone(), json!(value))))?;
+    for port in &spec.exposed_ports {
+        let (number, protocol) = port.split_once('/').ok_or_else(|| ConfigError::Port(port.clone()))?;
+        if number.parse::<u16>().is_err() || !["tcp", "udp", "sctp"].contains(&protocol) {
+            return Err(ConfigError::Port(port.clone()));
+        }
+    }
+    add_keys(config, "ExposedPorts", spec.exposed_ports.iter().map(|port| (port.clone(), json!({}))))?;
+    add_keys(config, "Volumes", spec.volumes.iter().map(|path: &TreePath| (path.to_string(), json!({}))))
+}
+
+/// Replaces variables in place and appends new ones, sorted.
+fn merge_environment(
+    config: &mut Map<String, Value>,
+    new: &BTreeMap<String, String>,
+) -> Result<(), ConfigError> {
+    if let Some(name) = new.keys().find(|name| name.is_empty() || name.contains('=')) {
+        return Err(ConfigError::EnvironmentName(name.clone()));
+    }
+    let mut left = new.clone();
+    let variables = list(config, "Env")?;
+    for variable in variables.iter_mut() {
+        let name = variable.as_str().and_then(|text| text.split('=').next());
+        if let Some((name, value)) = name.and_then(|name| left.remove_entry(name)) {
+            *variable = json!(format!("{name}={value}"));
+        }
+    }
+    variables.extend(left.into_iter().map(|(name, value)| json!(format!("{name}={value}"))));
+    Ok(())
+}
+
+fn add_keys(
+    config: &mut Map<String, Value>,
+    field: &'static str,
+    entries: impl ExactSizeIterator<Item = (String, Value)>,
+) -> Result<(), ConfigError> {
+    if entries.len() > 0 {
+        object(config, field)?.extend(entries);
+    }
+    Ok(())
+}
+
+fn add_layers(document: &mut Map<String, Value>, layers: &[LayerMetadata]) -> Result<(), ConfigError> {
+    let rootfs = object(document, "rootfs")?;
+    rootfs.insert("type".into(), json!("layers"));
+    let diff_ids = list(rootfs, "diff_ids")?;
+    let base_layers = diff_ids.len();
+    diff_ids.extend(layers.iter().map(|layer| json!(layer.diff_id)));
+    // A history that speaks of some layers only would be wrong about which.
+    if base_layers > 0 && !document.contains_key("history") {
+        return Ok(());
+    }
+    let entry = json!({ "created": EPOCH, "created_by": "ociseed" });
+    list(document, "history")?.extend(layers.iter().map(|_| entry.clone()));
+    Ok(())
+}
+
+/// Returns an object field, made where it is absent or null (as Docker writes empty ones).
+fn object<'a>(
+    parent: &'a mut Map<String, Value>,
+    field: &'static str,
+) -> Result<&'a mut Map<String, Value>, ConfigError> {
+    let value = parent.entry(field).or_insert(Value::Null);
+    if value.is_null() {
+        *value = json!({});
+    }
+    value.as_object_mut().ok_or(ConfigError::Type(field, "an object"))
+}
+
+/// Returns a list field, made where it is absent or null.
+fn list<'a>(
+    parent: &'a mut Map<String, Value>,
+    field: &'static str,
+) -> Result<&'a mut Vec<Value>, ConfigError> {
+    let value = parent.entry(field).or_insert(Value::Null);
+    if value.is_null() {
+        *value = json!([]);
+    }
+    value.as_array_mut().ok_or(ConfigError::Type(field, "a list"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = r#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{"type":"layers","diff_ids":["sha256:aa"]},
+        "config":{"Env":["PATH=/bin","B=1"],"Cmd":["sh"],"Healthcheck":{"Test":["NONE"]},"ExposedPorts":null},"history":null,"x":1}"#;
+
+    fn merged(base: Option<&str>, spec: &ImageSpec) -> Value {
+        let bytes = merge(base, &Platform::default(), spec, &[]).expect("good");
+        serde_json::from_slice(&bytes).expect("own JSON")
+    }
+
+    #[test]
+    fn unknown_fields_survive_and_known_ones_are_put_over() {
+        let env = [("B", "2"), ("A", "0")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let spec = ImageSpec {
+            entrypoint: Some(vec!["/init".to_owned()]),
+            env: env.into(),
+            exposed_ports: vec!["80/tcp".to_owned()],
+            ..ImageSpec::default()
+        };
+        let document = merged(Some(BASE), &spec);
+        assert_eq!(document["x"], json!(1));
+        assert_eq!(document["variant"], Value::Null);
+        let config = &document["config"];
+        assert_eq!(config["Healthcheck"], json!({ "Test": ["NONE"] }));
+        assert_eq!(config["Env"], json!(["PATH=/bin", "B=2", "A=0"]));
+        assert_eq!(config["Cmd"], Value::Null, "an entrypoint alone drops the base's arguments");
+        assert_eq!(config["ExposedPorts"], json!({ "80/tcp": {} }));
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        let port = ImageSpec { exposed_ports: vec!["http".to_owned()], ..ImageSpec::default() };
+        let name = ImageSpec { env: [("A=B".to_owned(), String::new())].into(), ..ImageSpec::default() };
+        for spec in [port, name] {
+            assert!(merge(None, &Platform::default(), &spec, &[]).is_err(), "{spec:?}");
+        }
+        assert!(merge(Some("{\"config\":3}"), &Platform::default(), &ImageSpec::default(), &[]).is_err());
+    }
+}

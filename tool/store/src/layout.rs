@@ -1,0 +1,141 @@
+//! An OCI image layout in a directory (image specification, "Image Layout").
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, File};
+use ociseed_spec::Digest;
+
+use crate::index::{IndexEntry, IndexError, check_layout_file, parse_index};
+use crate::verified::{BlobError, VerifiedReader, read_all};
+
+/// An index of a hundred thousand images has this size; more is a mistake or an attack.
+const MAX_INDEX: u64 = 64 << 20;
+
+/// A layout that was opened and whose index was read.
+#[derive(Debug)]
+pub struct Layout {
+    dir: Arc<Dir>,
+    place: String,
+    index: Vec<IndexEntry>,
+}
+
+/// A blob's file, found but not read.
+#[derive(Debug, Clone)]
+pub struct BlobFile {
+    /// The layout's directory.
+    pub dir: Arc<Dir>,
+    /// The file below it.
+    pub path: PathBuf,
+    /// Its size as the file system says.
+    pub size: u64,
+}
+
+/// Says why a directory is no image layout.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// One of its two files cannot be read.
+    #[error("`{place}` is no OCI image layout: cannot read `{file}`")]
+    Read {
+        /// The layout, as it was named.
+        place: String,
+        /// `oci-layout` or `index.json`.
+        file: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// One of its two files is wrong.
+    #[error("`{place}` is no OCI image layout")]
+    Index {
+        /// The layout, as it was named.
+        place: String,
+        /// What is wrong.
+        source: IndexError,
+    },
+}
+
+impl Layout {
+    /// Opens a layout; `place` names it in messages.
+    ///
+    /// # Errors
+    /// `oci-layout` or `index.json` is missing or not valid.
+    pub fn open(dir: Arc<Dir>, place: impl Into<String>) -> Result<Self, LayoutError> {
+        let place = place.into();
+        let read = |file: &'static str| {
+            read_limited(&dir, file).map_err(|source| LayoutError::Read {
+                place: place.clone(),
+                file,
+                source,
+            })
+        };
+        let bad = |source| LayoutError::Index { place: place.clone(), source };
+        check_layout_file(&read("oci-layout")?).map_err(bad)?;
+        let index = parse_index(&read("index.json")?).map_err(bad)?;
+        Ok(Self { dir, place, index })
+    }
+
+    /// Returns what the index lists.
+    pub fn index(&self) -> &[IndexEntry] {
+        &self.index
+    }
+
+    /// Returns the directory.
+    pub fn dir(&self) -> &Arc<Dir> {
+        &self.dir
+    }
+
+    /// Finds a blob's file without reading it; whoever copies it must check the digest.
+    ///
+    /// # Errors
+    /// There is no such blob.
+    pub fn find_blob(&self, digest: &Digest) -> Result<BlobFile, BlobError> {
+        let path = blob_path(digest);
+        let metadata = self.dir.metadata(&path).map_err(|source| self.read_error(digest, source))?;
+        Ok(BlobFile { dir: Arc::clone(&self.dir), path, size: metadata.len() })
+    }
+
+    /// Opens a blob of `size` bytes.
+    ///
+    /// # Errors
+    /// There is no such blob, or it has another size.
+    pub fn open_blob(&self, digest: &Digest, size: u64) -> Result<VerifiedReader<File>, BlobError> {
+        let file = self.dir.open(blob_path(digest)).map_err(|source| self.read_error(digest, source))?;
+        let found = file.metadata().map_err(|source| self.read_error(digest, source))?.len();
+        if found != size {
+            let (digest, place) = (*digest, self.place.clone());
+            return Err(BlobError::Size { digest, place, expected: size, found });
+        }
+        Ok(VerifiedReader::new(file, *digest, size, self.place.clone()))
+    }
+
+    /// Reads a blob of at most `limit` bytes into memory.
+    ///
+    /// # Errors
+    /// As [`Layout::open_blob`]; other content than the digest says; larger than `limit`.
+    pub fn read_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Vec<u8>, BlobError> {
+        read_all(self.open_blob(digest, size)?, limit)
+    }
+
+    fn read_error(&self, digest: &Digest, source: io::Error) -> BlobError {
+        let (digest, place) = (*digest, self.place.clone());
+        match source.kind() {
+            io::ErrorKind::NotFound => BlobError::Missing { digest, place },
+            _ => BlobError::Read { digest, place, source },
+        }
+    }
+}
+
+/// Returns where a blob lies in a layout.
+fn blob_path(digest: &Digest) -> PathBuf {
+    PathBuf::from(format!("blobs/sha256/{}", digest.hex()))
+}
+
+fn read_limited(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    dir.open(name)?.take(MAX_INDEX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_INDEX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {MAX_INDEX} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,211 @@
+//! Where a file's bytes are: extents in memory or in files of the host.
+//!
+//! Nothing is read when content is described, only when it is copied, and
+//! then in pieces, so a tree of any size costs memory only for its names.
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, File};
+use ociseed_spec::{Digest, Hasher};
+
+/// Bytes are copied in pieces of this size: large enough that calls do not count, small enough for any cache.
+const PIECE: usize = 256 * 1024;
+
+/// A file of the host, by an open directory and a path below it.
+#[derive(Clone)]
+pub struct HostFile {
+    dir: Arc<Dir>,
+    path: PathBuf,
+}
+
+impl HostFile {
+    /// Names a file; nothing is opened.
+    pub fn new(dir: Arc<Dir>, path: impl Into<PathBuf>) -> Self {
+        Self { dir, path: path.into() }
+    }
+
+    /// Opens the file. Links that lead out of the directory are refused by the operating system's path rules of cap-std.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn open(&self) -> io::Result<File> {
+        self.dir.open(&self.path)
+    }
+
+    /// Returns the path below the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl fmt::Debug for HostFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.path)
+    }
+}
+
+/// A run of bytes of a host file.
+#[derive(Debug, Clone)]
+pub struct FileRange {
+    /// The file.
+    pub file: HostFile,
+    /// Where the run starts.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Whether the file must end where the run ends.
+    pub to_end: bool,
+    /// The digest that the run must have, where one is known.
+    pub digest: Option<Digest>,
+}
+
+/// A run of bytes of a file in a tree.
+#[derive(Debug, Clone)]
+pub enum Extent {
+    /// Bytes in memory.
+    Bytes(Arc<[u8]>),
+    /// Bytes of a host file.
+    File(FileRange),
+}
+
+impl Extent {
+    /// Returns how many bytes the extent has.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(range) => range.size,
+        }
+    }
+
+    /// Writes the bytes to `out`, checking the size and, where known, the digest of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not as long as it was when the tree was made, or has another digest;
+    /// or `out` cannot be written.
+    pub fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
+        match self {
+            Self::Bytes(bytes) => out.write_all(bytes).map_err(ReadError::Write),
+            Self::File(range) => range.copy_to(out),
+        }
+    }
+}
+
+/// Says why a file's bytes could not be brought where they should go.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be opened or read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file's path below the directory that it was found in.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The file is longer or shorter than it was.
+    #[error("`{path}`: expected {expected} bytes, found {found}: it changed while it was read")]
+    Size {
+        /// The file's path below the directory that it was found in.
+        path: PathBuf,
+        /// Its size when the tree was made.
+        expected: u64,
+        /// What could be read.
+        found: String,
+    },
+    /// The file has other content than its name or a manifest says.
+    #[error("`{path}`: expected {expected}, found {found}")]
+    Digest {
+        /// The file's path below the directory that it was found in.
+        path: PathBuf,
+        /// The digest that was promised.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// The output cannot be written.
+    #[error("cannot write")]
+    Write(#[source] io::Error),
+}
+
+impl FileRange {
+    fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
+        let read = |source| ReadError::Read { path: self.file.path.clone(), source };
+        let mut file = self.file.open().map_err(read)?;
+        if self.offset > 0 {
+            file.seek(SeekFrom::Start(self.offset)).map_err(read)?;
+        }
+        let mut hasher = self.digest.map(|_| Hasher::new());
+        let mut left = self.size;
+        let mut piece = vec![0; PIECE.min(usize::try_from(self.size).unwrap_or(PIECE)).max(1)];
+        while left > 0 {
+            let want = piece.len().min(usize::try_from(left).unwrap_or(PIECE));
+            let count = file.read(&mut piece[..want]).map_err(read)?;
+            if count == 0 {
+                return Err(self.size_error(format!("{}", self.size - left)));
+            }
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&piece[..count]);
+            }
+            out.write_all(&piece[..count]).map_err(ReadError::Write)?;
+            left -= count as u64;
+        }
+        if self.to_end && file.read(&mut piece[..1]).map_err(read)? != 0 {
+            return Err(self.size_error("more".to_owned()));
+        }
+        match (self.digest, hasher.map(Hasher::finish)) {
+            (Some(expected), Some(found)) if expected != found => {
+                Err(ReadError::Digest { path: self.file.path.clone(), expected, found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn size_error(&self, found: String) -> ReadError {
+        ReadError::Size { path: self.file.path.clone(), expected: self.size, found }
+    }
+}
+
+/// The bytes of a file in a tree.
+#[derive(Debug, Clone, Default)]
+pub struct Content {
+    extents: Vec<Extent>,
+}
+
+impl Content {
+    /// Makes content of bytes in memory.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { extents: if bytes.is_empty() { Vec::new() } else { vec![Extent::Bytes(bytes)] } }
+    }
+
+    /// Makes content of a whole host file of `size` bytes, with `digest` where it is known.
+    pub fn file(file: HostFile, size: u64, digest: Option<Digest>) -> Self {
+        Self { extents: vec![Extent::File(FileRange { file, offset: 0, size, to_end: true, digest })] }
+    }
+
+    /// Returns the extents in order.
+    pub fn extents(&self) -> &[Extent] {
+        &self.extents
+    }
+
+    /// Returns how many bytes there are.
+    pub fn size(&self) -> u64 {
+        self.extents.iter().map(Extent::size).sum()
+    }
+
+    /// Writes all bytes to `out`.
+    ///
+    /// # Errors
+    /// As [`Extent::copy_to`].
+    pub fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
+        self.extents.iter().try_for_each(|extent| extent.copy_to(out))
+    }
+}
+
+impl FromIterator<Extent> for Content {
+    fn from_iter<I: IntoIterator<Item = Extent>>(extents: I) -> Self {
+        Self { extents: extents.into_iter().collect() }
+    }
+}

@@ -1,0 +1,136 @@
+//! Reading files and directories of the host into a tree.
+//!
+//! The host contributes content, type and the owner's executable bit. Owners,
+//! the other mode bits, times and xattrs are whatever the build machine
+//! happens to have, and never get in.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, Metadata, MetadataExt};
+use ociseed_spec::{FileMode, Owner, TreePath, TreePathError};
+
+use crate::{Builder, Content, Entry, HostFile, Node, Precedence, Stat};
+
+/// Says what of the host cannot be put into a tree.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It is not there, cannot be read, or leads out of its directory.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// Path below the directory that was given.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// It is of another type than the spec says.
+    #[error("`{path}` is {found}, expected {expected}")]
+    Type {
+        /// Path below the directory that was given.
+        path: PathBuf,
+        /// What should be there.
+        expected: &'static str,
+        /// What is there.
+        found: &'static str,
+    },
+    /// Its name cannot be a name in an image.
+    #[error(transparent)]
+    Path(#[from] TreePathError),
+}
+
+/// Describes one file; links that stay below `dir` are followed.
+///
+/// # Errors
+/// It is not there, not readable, or no regular file.
+pub fn read_file(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
+    let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
+    if !metadata.is_file() {
+        return Err(DirectoryError::Type {
+            path: path.into(),
+            expected: "a file",
+            found: type_name(&metadata),
+        });
+    }
+    Ok(file_entry(dir, path, &metadata))
+}
+
+fn file_entry(dir: &Arc<Dir>, path: &Path, metadata: &Metadata) -> Entry {
+    let mode = FileMode::new(if metadata.mode() & 0o100 == 0 { 0o644 } else { 0o755 });
+    let content = Content::file(HostFile::new(Arc::clone(dir), path), metadata.size(), None);
+    Entry { stat: Stat { mode, ..Stat::FILE }, node: Node::File(content) }
+}
+
+/// Puts everything below the directory at `path` into `builder`, below `to`, owned by `owner`.
+///
+/// The directory itself becomes `to`. Links stay links and are not followed.
+///
+/// # Errors
+/// Something cannot be read, or is a device, fifo or socket.
+pub fn read_directory(
+    dir: &Arc<Dir>,
+    path: &Path,
+    to: &TreePath,
+    owner: Owner,
+    source: usize,
+    builder: &mut Builder,
+) -> Result<(), DirectoryError> {
+    let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
+    if !metadata.is_dir() {
+        return Err(DirectoryError::Type {
+            path: path.into(),
+            expected: "a directory",
+            found: type_name(&metadata),
+        });
+    }
+    // A stack of our own: a tree that is 3,000 levels deep must not end in a stack overflow.
+    let mut pending = vec![(path.to_path_buf(), to.clone())];
+    while let Some((path, to)) = pending.pop() {
+        let read = |source| DirectoryError::Read { path: path.clone(), source };
+        for child in dir.read_dir(&path).map_err(read)? {
+            let child = child.map_err(read)?;
+            let name = child.file_name();
+            let child_path = path.join(&name);
+            let child_to = to.join(name.as_encoded_bytes())?;
+            let entry = read_child(dir, &child_path)?;
+            if matches!(entry.node, Node::Directory) {
+                pending.push((child_path, child_to.clone()));
+            }
+            let entry = Entry { stat: Stat { owner, ..entry.stat }, ..entry };
+            builder.insert(child_to, entry, Precedence::Incidental, source);
+        }
+        let itself = Entry { stat: Stat { owner, ..Stat::DIRECTORY }, node: Node::Directory };
+        builder.insert(to, itself, Precedence::Incidental, source);
+    }
+    Ok(())
+}
+
+fn read_child(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
+    let read = |source| DirectoryError::Read { path: path.into(), source };
+    let metadata = dir.symlink_metadata(path).map_err(read)?;
+    if metadata.is_dir() {
+        Ok(Entry::directory())
+    } else if metadata.is_file() {
+        Ok(file_entry(dir, path, &metadata))
+    } else if metadata.is_symlink() {
+        let target = dir.read_link_contents(path).map_err(read)?;
+        let target = target.as_os_str().as_encoded_bytes().into();
+        Ok(Entry { stat: Stat::SYMLINK, node: Node::Symlink(target) })
+    } else {
+        let expected = "a file, a directory or a symbolic link";
+        Err(DirectoryError::Type { path: path.into(), expected, found: type_name(&metadata) })
+    }
+}
+
+fn type_name(metadata: &Metadata) -> &'static str {
+    use cap_std::fs::FileTypeExt as _;
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_fifo() => "a fifo",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "a file",
+    }
+}
