@@ -1,2 +1,41 @@
-//! Being written.
-fn main() {}
+//! `ociseed`: stocks an OS image with container images before it ever boots.
+//!
+//! This file is the edge: it turns flags into requests, errors into messages
+//! and exit codes, and does nothing else.
+
+mod args;
+mod blobs;
+mod build;
+mod failure;
+mod inputs;
+mod output;
+mod report;
+mod step;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    output::remove_stages_on_signals();
+    let result = run(args.command);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.print(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Build(args) => build::run(&args),
+        Command::Layer(args) => step::layer::run(&args),
+        Command::Image(args) => step::image::run(&args),
+        Command::Bundle(args) => step::bundle::run(&args),
+        Command::Seed(args) => step::seed::run(&args),
+        Command::Store(args) => step::store::run(&args),
+    }
+}

@@ -1,1 +1,7 @@
-//! Being written.
+//! Writers from a tree to bytes: the forms in which trees leave the tool.
+
+mod directory;
+mod tar;
+
+pub use directory::{DirectoryError, check_plain, write_directory};
+pub use tar::write_tar;

@@ -1,1 +1,9 @@
-//! Being written.
+//! The seed: its lock, its host form, and one arrangement a module.
+//!
+//! An arrangement is a function from a [`Seed`] to a tree of what one engine
+//! expects on the target's disk; media write trees.
+
+pub mod archives;
+mod seed;
+
+pub use seed::{Seed, SeedEntry, SeedError};

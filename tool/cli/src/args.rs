@@ -1,0 +1,105 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Stocks an OS image with container images before it ever boots.
+#[derive(Debug, Parser)]
+#[command(name = "ociseed", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build what a spec names.
+    Build(BuildArgs),
+    /// Build one layer (for build systems).
+    Layer(StepArgs),
+    /// Make one image record from layer metadata (for build systems).
+    Image(OutOnlyArgs),
+    /// Write images as a layout or an archive (for build systems).
+    Bundle(OutOnlyArgs),
+    /// Write the host form of a seed, or its lock alone (for build systems).
+    Seed(SeedArgs),
+    /// Arrange a seed for one engine (for build systems).
+    Store(OutOnlyArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  ociseed build appliance.toml --out out
+  ociseed build appliance.toml --out out seed.appliance store.appliance.archives
+  ociseed build hello.toml --out out --input server=target/release/server")]
+pub(crate) struct BuildArgs {
+    /// The spec: TOML, or JSON where the name ends with `.json`.
+    #[arg(value_name = "SPEC")]
+    pub(crate) spec: PathBuf,
+    /// What to build: `layer.NAME`, `image.NAME`, `bundle.NAME`, `seed.NAME`, `store.NAME.ENGINE`; everything unless named.
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// The directory to write to.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+    /// How many threads work at once; it never changes the output.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// Print the report as JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StepArgs {
+    #[command(flatten)]
+    pub(crate) step: OutOnlyArgs,
+    /// Where to write the layer metadata.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SeedArgs {
+    /// The parameter file (docs/format.md, "Steps").
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: PathBuf,
+    /// The directory to write.
+    #[arg(long, value_name = "DIR", required_unless_present = "metadata")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where to write the lock alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OutOnlyArgs {
+    /// The parameter file (docs/format.md, "Steps").
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: PathBuf,
+    /// What to write.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InputArgs {
+    /// Where an input is on this machine; may be given many times.
+    #[arg(long = "input", value_name = "NAME=PATH", value_parser = named_path)]
+    pub(crate) named: Vec<(String, PathBuf)>,
+}
+
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err("expected NAME=PATH".to_owned()),
+    }
+}

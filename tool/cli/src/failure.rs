@@ -1,0 +1,81 @@
+//! What a person is told when something failed, and the exit code.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// One or more messages, an optional hint, and whether the command's use was wrong.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    messages: Vec<String>,
+    hint: Option<String>,
+    usage: bool,
+}
+
+impl Failure {
+    /// Something could not be done (exit code 1).
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { messages: vec![message.into()], hint: None, usage: false }
+    }
+
+    /// What was asked for makes no sense (exit code 2).
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { usage: true, ..Self::new(message) }
+    }
+
+    /// Several things are wrong with what was asked for (exit code 2).
+    pub(crate) fn usages(messages: Vec<String>) -> Self {
+        Self { messages, hint: None, usage: true }
+    }
+
+    /// Puts the place in front of an error and of what caused it.
+    pub(crate) fn because(place: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
+        Self::new(format!("{place}: {}", chain(error)))
+    }
+
+    /// Adds advice.
+    pub(crate) fn hint(self, hint: impl Into<Option<String>>) -> Self {
+        Self { hint: hint.into(), ..self }
+    }
+
+    /// Makes it a matter of wrong use.
+    pub(crate) fn into_usage(self) -> Self {
+        Self { usage: true, ..self }
+    }
+
+    /// Joins failures of things that were done independently.
+    pub(crate) fn join(failures: Vec<Self>) -> Option<Self> {
+        failures.into_iter().reduce(|mut all, next| {
+            all.messages.extend(next.messages);
+            all.hint = all.hint.or(next.hint);
+            all.usage &= next.usage;
+            all
+        })
+    }
+
+    /// Prints it and returns the exit code.
+    pub(crate) fn print(&self) -> ExitCode {
+        let mut text = String::new();
+        for message in &self.messages {
+            let _ = writeln!(text, "error: {message}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        // Nobody is left to tell when standard error is closed.
+        let _ = io::stderr().write_all(text.as_bytes());
+        ExitCode::from(if self.usage { 2 } else { 1 })
+    }
+}
+
+/// Writes an error and its causes on one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}

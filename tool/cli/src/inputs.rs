@@ -1,0 +1,138 @@
+//! Where inputs are on this machine.
+//!
+//! A spec's paths are opened beneath the spec's directory and cannot leave it.
+//! Inputs that the command line or a parameter file names may be anywhere;
+//! links that lead to them are followed, as build systems lay inputs out.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::args::InputArgs;
+use crate::failure::Failure;
+
+/// Parameter files, metadata and records are read into memory up to this size.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// Finds inputs by the words that specs and parameters use for them.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    named: BTreeMap<String, PathBuf>,
+    /// Where other paths are looked for; nowhere in a step.
+    beneath: Option<Arc<Dir>>,
+}
+
+/// A file or directory of this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: Arc<Dir>,
+    pub(crate) path: PathBuf,
+    /// As the user wrote it, for messages.
+    pub(crate) shown: String,
+}
+
+impl Inputs {
+    /// Takes paths beneath the directory of a spec, and named inputs from anywhere.
+    pub(crate) fn of_spec(spec: &Path, args: &InputArgs) -> Result<Self, Failure> {
+        let parent = spec.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        let dir = Dir::open_ambient_dir(parent, ambient_authority())
+            .map_err(|error| Failure::because(format_args!("`{}`", parent.display()), &error))?;
+        Ok(Self { named: args.named.iter().cloned().collect(), beneath: Some(Arc::new(dir)) })
+    }
+
+    /// Takes only named inputs: those of a parameter file, with those of the command line over them.
+    pub(crate) fn of_step(params: &BTreeMap<String, String>, args: &InputArgs) -> Self {
+        let of_params = params.iter().map(|(name, path)| (name.clone(), PathBuf::from(path)));
+        Self { named: of_params.chain(args.named.iter().cloned()).collect(), beneath: None }
+    }
+
+    /// Finds an input; `wanted_by` is who asks, for messages.
+    pub(crate) fn find(&self, word: &str, wanted_by: &str) -> Result<Place, Failure> {
+        let path = Path::new(word);
+        if let Some(place) = self.named.get(word) {
+            return named(place, Path::new(""), word, wanted_by);
+        }
+        let mut parts = path.components();
+        let first = parts.next().and_then(|part| part.as_os_str().to_str());
+        if let Some(place) = first.and_then(|name| self.named.get(name)) {
+            check_inside(parts.as_path(), word, wanted_by)?;
+            return named(place, parts.as_path(), word, wanted_by);
+        }
+        let Some(dir) = &self.beneath else {
+            let names: Vec<_> = self.named.keys().map(|name| format!("`{name}`")).collect();
+            let hint = format!(
+                "`inputs` has {}",
+                if names.is_empty() { "nothing".into() } else { names.join(", ") }
+            );
+            return Err(Failure::usage(format!("{wanted_by}: no input `{word}`")).hint(hint));
+        };
+        check_inside(path, word, wanted_by)?;
+        Ok(Place { dir: Arc::clone(dir), path: path.into(), shown: word.to_owned() })
+    }
+}
+
+/// Refuses what would leave the directory, before the operating system is asked.
+fn check_inside(path: &Path, word: &str, wanted_by: &str) -> Result<(), Failure> {
+    let escapes = path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+    if !escapes {
+        return Ok(());
+    }
+    let hint = "name it with `--input NAME=PATH` and write NAME in the spec".to_owned();
+    Err(Failure::usage(format!("{wanted_by}: `{word}` leads out of the spec's directory")).hint(hint))
+}
+
+fn named(place: &Path, rest: &Path, word: &str, wanted_by: &str) -> Result<Place, Failure> {
+    let fail = |error: std::io::Error| {
+        Failure::because(format_args!("{wanted_by}: input `{word}`: `{}`", place.display()), &error)
+    };
+    let real = place.canonicalize().map_err(fail)?;
+    let shown = place.join(rest).display().to_string();
+    let open = |dir: &Path| Dir::open_ambient_dir(dir, ambient_authority()).map(Arc::new).map_err(fail);
+    if rest.as_os_str().is_empty() && !real.is_dir() {
+        let parent = real.parent().unwrap_or_else(|| Path::new("/"));
+        let name = real.file_name().unwrap_or_default();
+        return Ok(Place { dir: open(parent)?, path: name.into(), shown });
+    }
+    let path = if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.into() };
+    Ok(Place { dir: open(&real)?, path, shown })
+}
+
+impl Place {
+    /// Reads a document into memory.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let file = self.dir.open(&self.path).map_err(|error| self.failure(&error))?;
+        file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(|error| self.failure(&error))?;
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(Failure::new(format!("`{}`: larger than {MAX_DOCUMENT} bytes", self.shown)));
+        }
+        Ok(bytes)
+    }
+
+    /// Opens the directory.
+    pub(crate) fn open_dir(&self) -> Result<Arc<Dir>, Failure> {
+        self.dir.open_dir(&self.path).map(Arc::new).map_err(|error| self.failure(&error))
+    }
+
+    /// Says what is wrong with this place.
+    pub(crate) fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        Failure::because(format_args!("`{}`", self.shown), error)
+    }
+}
+
+/// Reads a file that the command line names.
+pub(crate) fn read_argument(path: &Path) -> Result<Vec<u8>, Failure> {
+    let shown = path.display().to_string();
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    // The user names this file himself, so links in it may lead anywhere.
+    let real = path.canonicalize().map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
+    let dir = Dir::open_ambient_dir(real.parent().unwrap_or(parent), ambient_authority())
+        .map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
+    Place { dir: Arc::new(dir), path: real.file_name().unwrap_or_default().into(), shown }.read()
+}

@@ -1,0 +1,223 @@
+//! Outputs that are there whole or not at all.
+//!
+//! Files are made without a name and get it when they are complete; a
+//! directory is made under a hidden name beside its place and renamed. A
+//! hidden directory that a killed process left is removed by the next one.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, Permissions, PermissionsExt};
+use cap_tempfile::TempFile;
+use rustix::fs::{FlockOperation, RenameFlags};
+
+use crate::failure::Failure;
+
+/// Hidden directories begin with this.
+const STAGE_PREFIX: &str = ".ociseed-stage-";
+/// Hidden directories that exist now; a signal removes them.
+static STAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Ends the process on SIGINT, SIGTERM and SIGHUP after removing what is half-written.
+pub(crate) fn remove_stages_on_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        for signal in &mut signals {
+            // Held on to, so that no other thread makes a new one meanwhile.
+            let stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for stage in stages.iter() {
+                let _ = std::fs::remove_dir_all(stage);
+            }
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
+}
+
+/// A directory that outputs go to, and how it is called in messages.
+#[derive(Debug, Clone)]
+pub(crate) struct OutDir {
+    dir: Arc<Dir>,
+    path: PathBuf,
+}
+
+impl OutDir {
+    /// Opens a directory, making it and its parents where they are not there.
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        let fail = |error| write_failure(path, &error);
+        Dir::create_ambient_dir_all(path, ambient_authority()).map_err(fail)?;
+        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(fail)?;
+        Ok(Self { dir: Arc::new(dir), path: path.into() })
+    }
+
+    /// Splits the path of an output into its directory, which must be there, and its name.
+    pub(crate) fn of_output(path: &Path) -> Result<(Self, OsString), Failure> {
+        let Some(name) = path.file_name() else {
+            return Err(Failure::usage(format!("`{}` cannot be an output", path.display())));
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        let dir = Dir::open_ambient_dir(parent, ambient_authority()).map_err(|error| {
+            Failure::because(format_args!("cannot write to `{}`", parent.display()), &error)
+        })?;
+        Ok((Self { dir: Arc::new(dir), path: parent.into() }, name.into()))
+    }
+
+    /// Returns the directory.
+    pub(crate) fn dir(&self) -> &Arc<Dir> {
+        &self.dir
+    }
+
+    /// Returns how a path in it is called in messages.
+    pub(crate) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a directory below, making it where it is not there.
+    pub(crate) fn below(&self, name: &str) -> Result<Self, Failure> {
+        let path = self.shown(name);
+        let open = || {
+            self.dir.create_dir_all(name)?;
+            self.dir.open_dir(name)
+        };
+        let dir = open().map_err(|error| write_failure(&path, &error))?;
+        Ok(Self { dir: Arc::new(dir), path })
+    }
+
+    /// Writes one file, whole or not at all.
+    pub(crate) fn write_file<T>(
+        &self,
+        name: &OsStr,
+        content: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let path = self.shown(name);
+        let fail = |error: io::Error| write_failure(&path, &error);
+        let mut file = TempFile::new(&self.dir).map_err(fail)?;
+        let mut buffered = BufWriter::with_capacity(256 * 1024, &mut file);
+        let value = content(&mut buffered)?;
+        buffered.flush().map_err(fail)?;
+        drop(buffered);
+        // Set, not left to the umask.
+        file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
+        file.as_file().sync_all().map_err(fail)?;
+        file.replace(name).map_err(fail)?;
+        Ok(value)
+    }
+
+    /// Starts a hidden directory, and removes those that killed processes left.
+    pub(crate) fn stage(&self) -> Result<Stage, Failure> {
+        self.remove_stale_stages();
+        let mut stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for attempt in 0..100u32 {
+            let name = format!("{STAGE_PREFIX}{}-{attempt}", std::process::id());
+            match self.dir.create_dir(&name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(write_failure(&self.shown(&name), &error)),
+                Ok(()) => {
+                    let path = self.shown(&name);
+                    stages.push(std::path::absolute(&path).unwrap_or(path.clone()));
+                    let stage = Stage { parent: self.clone(), name, lock: None };
+                    return stage.locked().map_err(|error| write_failure(&path, &error));
+                }
+            }
+        }
+        Err(Failure::new(format!("`{}`: too many hidden directories of ours", self.path.display())))
+    }
+
+    /// Removes hidden directories whose process is gone, which their lock tells.
+    fn remove_stale_stages(&self) {
+        let Ok(entries) = self.dir.entries() else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if !name.to_string_lossy().starts_with(STAGE_PREFIX) {
+                continue;
+            }
+            let lock = self.dir.open_dir(&name);
+            if lock
+                .is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
+            {
+                // Best effort: what cannot be removed hinders nobody.
+                let _ = self.dir.remove_dir_all(&name);
+            }
+        }
+    }
+}
+
+/// A hidden directory; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    parent: OutDir,
+    name: String,
+    /// Locked as long as the process lives.
+    lock: Option<Arc<Dir>>,
+}
+
+impl Stage {
+    fn locked(mut self) -> io::Result<Self> {
+        let dir = self.parent.dir.open_dir(&self.name)?;
+        rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
+        self.lock = Some(Arc::new(dir));
+        Ok(self)
+    }
+
+    /// Returns the hidden directory as a place to write to.
+    pub(crate) fn out(&self) -> OutDir {
+        let dir = Arc::clone(self.lock.as_ref().expect("locked since it was made"));
+        OutDir { dir, path: self.parent.shown(&self.name) }
+    }
+
+    /// Moves a finished directory or file of the stage to `name` below `to`.
+    ///
+    /// `replace` tells whether a directory that is there and not empty may go.
+    pub(crate) fn commit(&self, from: &str, to: &OutDir, name: &OsStr, replace: bool) -> Result<(), Failure> {
+        let path = to.shown(name);
+        let (old, new) = (self.out(), &to.dir);
+        let rename = |flags| rustix::fs::renameat_with(&*old.dir, from, &**new, name, flags);
+        match rename(RenameFlags::empty()) {
+            Ok(()) => Ok(()),
+            // A directory that is not empty, or a file in place of a directory.
+            Err(
+                error @ (rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST | rustix::io::Errno::NOTDIR),
+            ) => {
+                if !replace {
+                    let failure = write_failure(&path, &io::Error::from(error));
+                    return Err(failure.hint("remove it, or choose another output".to_owned()));
+                }
+                // The old one lands in the stage and goes with it.
+                rename(RenameFlags::EXCHANGE).map_err(|error| write_failure(&path, &io::Error::from(error)))
+            }
+            Err(error) => Err(write_failure(&path, &io::Error::from(error))),
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let path = self.parent.shown(&self.name);
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let _ = self.parent.dir.remove_dir_all(&self.name);
+        STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|stage| *stage != path);
+    }
+}
+
+/// Says that something cannot be written.
+pub(crate) fn write_failure(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::because(format_args!("cannot write `{}`", path.display()), error);
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            failure.hint("free space on that file system; nothing half-written was left".to_owned())
+        }
+        _ => failure,
+    }
+}
+
+/// Writes a small file that the command line names.
+pub(crate) fn write_document(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let (out, name) = OutDir::of_output(path)?;
+    out.write_file(&name, |writer| writer.write_all(bytes).map_err(|error| write_failure(path, &error)))
+}

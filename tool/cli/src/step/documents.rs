@@ -1,0 +1,38 @@
+//! Reading the documents that steps hand to each other.
+
+use std::path::Path;
+
+use ociseed_image::Image;
+use ociseed_spec::document::DocumentError;
+use ociseed_spec::metadata::LayerMetadata;
+use ociseed_store::Layout;
+
+use crate::failure::{Failure, chain};
+use crate::inputs::{Inputs, Place, read_argument};
+
+/// Reads a parameter file.
+pub(crate) fn read_params<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, DocumentError>,
+) -> Result<T, Failure> {
+    let bytes = read_argument(path)?;
+    parse(&bytes).map_err(|error| Failure::usage(format!("`{}`: {}", path.display(), chain(&error))))
+}
+
+/// Reads the layer metadata of an input.
+pub(crate) fn read_metadata(inputs: &Inputs, word: &str, wanted_by: &str) -> Result<LayerMetadata, Failure> {
+    let place = inputs.find(word, wanted_by)?;
+    LayerMetadata::parse(&place.read()?).map_err(|error| place.failure(&error))
+}
+
+/// Reads the image record of an input.
+pub(crate) fn read_image(inputs: &Inputs, word: &str, wanted_by: &str) -> Result<Image, Failure> {
+    let place = inputs.find(word, wanted_by)?;
+    Image::parse(&place.read()?).map_err(|error| place.failure(&error))
+}
+
+/// Opens an input that is an image layout.
+pub(crate) fn open_layout(place: &Place) -> Result<Layout, Failure> {
+    let dir = place.open_dir()?;
+    Layout::open(dir, place.shown.clone()).map_err(|error| Failure::new(chain(&error)))
+}

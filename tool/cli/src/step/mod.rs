@@ -1,0 +1,12 @@
+//! The steps of a build, one a module: what `build` runs and what Bazel and Nix call.
+
+pub(crate) mod bundle;
+mod documents;
+pub(crate) mod image;
+pub(crate) mod layer;
+pub(crate) mod seed;
+pub(crate) mod store;
+mod write;
+
+pub(crate) use documents::{open_layout, read_image, read_metadata, read_params};
+pub(crate) use write::{Form, stage_directory, write_tar_hashed, write_tree};

@@ -1,0 +1,43 @@
+//! The step `store`: a seed arranged for one engine.
+
+use ociseed_seed::Seed;
+use ociseed_seed::archives::{self, Archives, ArchivesError};
+use ociseed_spec::file::{ArchivesOptions, Engine, SeedSpec, StoreForm};
+use ociseed_spec::params::StoreParams;
+
+use crate::args::OutOnlyArgs;
+use crate::blobs::Blobs;
+use crate::failure::Failure;
+use crate::inputs::Inputs;
+use crate::step::{Form, read_params, seed, write_tree};
+
+/// Runs `ociseed store`.
+pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
+    let params = read_params(&args.params, StoreParams::parse)?;
+    let inputs = Inputs::of_step(&params.inputs, &args.inputs);
+    let made = seed::of_params(&params.seed, &inputs)?;
+    let blobs = Blobs::of_params(&params.blobs, &inputs)?;
+    match params.engine {
+        Engine::Archives => {
+            let (archives, form) = archives(&made, &params.seed, &blobs)?;
+            write_tree(&archives.tree, form, &args.out)
+        }
+    }
+}
+
+/// Arranges a seed as a preseed directory.
+pub(crate) fn archives(seed: &Seed, spec: &SeedSpec, blobs: &Blobs) -> Result<(Archives, Form), Failure> {
+    let options: ArchivesOptions = spec.archives.clone().unwrap_or_default();
+    let form = match options.form {
+        StoreForm::Tar => Form::Tar,
+        StoreForm::Directory => Form::Directory,
+    };
+    let arranged = archives::arrange(seed, &options, |digest, size| blobs.content(digest, size));
+    let arranged = arranged.map_err(|error| match error {
+        ArchivesError::Blob(failure) => failure,
+        ArchivesError::SameFile(error) => {
+            Failure::usage(error.to_string()).hint("give one of them another `file`".to_owned())
+        }
+    })?;
+    Ok((arranged, form))
+}

@@ -1,0 +1,73 @@
+//! Writing a tree in the form that was asked for.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use cap_std::fs::{Permissions, PermissionsExt};
+use ociseed_media::{write_directory, write_tar};
+use ociseed_spec::{Digest, Hasher};
+use ociseed_tree::{ReadError, Tree};
+
+use crate::failure::{Failure, chain};
+use crate::output::{OutDir, write_failure};
+
+/// How a tree leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As one file.
+    Tar,
+    /// As a directory of plain files.
+    Directory,
+}
+
+/// Writes a tree to a path that the command line names, whole or not at all.
+pub(crate) fn write_tree(tree: &Tree, form: Form, path: &Path) -> Result<(), Failure> {
+    let (out, name) = OutDir::of_output(path)?;
+    match form {
+        Form::Tar => {
+            out.write_file(&name, |writer| write_tar(tree, writer).map_err(|error| read_failure(path, error)))
+        }
+        Form::Directory => {
+            let stage = out.stage()?;
+            stage_directory(tree, &stage.out(), "tree")?;
+            stage.commit("tree", &out, &name, false)
+        }
+    }
+}
+
+/// Writes a tree as a new directory of a stage.
+pub(crate) fn stage_directory(tree: &Tree, out: &OutDir, name: &str) -> Result<(), Failure> {
+    let dir = out.below(name)?;
+    let fail = |error| write_failure(&dir.shown(""), &error);
+    dir.dir().set_permissions(".", Permissions::from_mode(0o755)).map_err(fail)?;
+    write_directory(tree, dir.dir()).map_err(|error| Failure::new(chain(&error)))
+}
+
+/// Tells errors of reading from those of writing, which name the output.
+pub(crate) fn read_failure(path: &Path, error: ReadError) -> Failure {
+    match error {
+        ReadError::Write(error) => write_failure(path, &error),
+        error => Failure::new(chain(&error)),
+    }
+}
+
+/// Writes a tree as a tar and returns the tar's digest.
+pub(crate) fn write_tar_hashed(tree: &Tree, path: &Path, out: &mut dyn Write) -> Result<Digest, Failure> {
+    struct Tee<'a>(&'a mut dyn Write, Hasher);
+
+    impl Write for Tee<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = self.0.write(bytes)?;
+            self.1.update(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    let mut tee = Tee(out, Hasher::new());
+    write_tar(tree, &mut tee).map_err(|error| read_failure(path, error))?;
+    Ok(tee.1.finish())
+}
