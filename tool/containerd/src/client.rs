@@ -116,12 +116,16 @@ impl Client {
         self.tally.borrow().clone()
     }
 
-    /// Ignores the stop flag from now on and gives each call only `limit`: for tidying up after a stop.
-    pub fn hurry(&self, limit: Duration) {
-        self.heed_stop.set(false);
+    /// Sets the limits of later calls, as [`Options::limit`] and [`Options::slow_limit`].
+    pub fn set_limits(&self, limit: Duration, slow_limit: Duration) {
         let mut options = self.options.borrow_mut();
-        options.limit = options.limit.min(limit);
-        options.slow_limit = options.slow_limit.min(limit);
+        options.limit = limit;
+        options.slow_limit = slow_limit;
+    }
+
+    /// Ignores the stop flag from now on: for tidying up after a stop.
+    pub fn ignore_stop(&self) {
+        self.heed_stop.set(false);
     }
 
     pub(crate) fn limit(&self) -> Duration {

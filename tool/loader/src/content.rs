@@ -1,0 +1,212 @@
+//! Blobs in the engine's store: reading them back, writing them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ociseed_containerd::{Client, Code, ContentWriter, Error, Scope};
+use ociseed_spec::{Digest, Hasher};
+
+use crate::failure::Failure;
+use crate::leases::Leases;
+use crate::source::Store;
+use crate::talk::chain;
+
+/// How much of a blob is in memory at a time; the engine takes messages of up to 16 MiB.
+const PIECE: usize = 256 << 10;
+
+/// Starts the names of our ingests, followed by the blob's digest.
+pub(crate) const INGEST_PREFIX: &str = "ociseed-";
+
+/// How long an ingest may stay locked by a writer that is gone: the engine notices a broken stream at once.
+const LOCKED: Duration = Duration::from_secs(5);
+
+/// What reading a blob back showed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Its bytes are those of its digest.
+    Right,
+    /// They are not, for this reason.
+    Wrong(String),
+}
+
+/// A blob to be written to a namespace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Put<'a> {
+    /// The namespace.
+    pub(crate) namespace: &'a str,
+    /// The blob.
+    pub(crate) digest: Digest,
+    /// Its size.
+    pub(crate) size: u64,
+    /// The labels of its record.
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// Where its bytes are.
+    pub(crate) store: &'a Store,
+}
+
+/// The blobs of the engine as far as this run has looked at them.
+#[derive(Debug)]
+pub(crate) struct Content<'c> {
+    client: &'c Client,
+    /// Blobs that were read back and are right, whichever namespace asks.
+    right: BTreeSet<Digest>,
+    /// The ingest that is being written.
+    open: Option<(String, String)>,
+}
+
+impl<'c> Content<'c> {
+    /// Begins with nothing looked at.
+    pub(crate) fn new(client: &'c Client) -> Self {
+        Self { client, right: BTreeSet::new(), open: None }
+    }
+
+    /// Forgets that a blob is right: its file is about to go.
+    pub(crate) fn forget(&mut self, digest: &Digest) {
+        self.right.remove(digest);
+    }
+
+    /// Reads a blob back and hashes it, unless that was done before.
+    ///
+    /// # Errors
+    /// The engine cannot say.
+    pub(crate) fn read_back(&mut self, namespace: &str, digest: &Digest, size: u64) -> Result<Reading, Failure> {
+        if self.right.contains(digest) {
+            return Ok(Reading::Right);
+        }
+        let mut hasher = Hasher::new();
+        let read = self.client.scope(namespace).read_content(&digest.to_string(), |bytes| {
+            hasher.update(bytes);
+            hasher.size() <= size
+        });
+        let wrong = |text: String| Ok(Reading::Wrong(text));
+        match read {
+            Ok(false) => return wrong("its file is not there".to_owned()),
+            Ok(true) => {}
+            Err(error) if is_damage(&error) => return wrong(format!("it cannot be read: {}", chain(&error))),
+            Err(error) => return Err(error.into()),
+        }
+        let found_size = hasher.size();
+        let found = hasher.finish();
+        if found_size != size {
+            return wrong(format!("expected {size} bytes, found {found_size}"));
+        }
+        if found != *digest {
+            return wrong(format!("expected this digest, found {found}"));
+        }
+        self.right.insert(*digest);
+        Ok(Reading::Right)
+    }
+
+    /// Writes a blob that the namespace has no record of; returns how many bytes that took. Reading back is the caller's.
+    ///
+    /// # Errors
+    /// The source's copy is damaged, or the engine says no. The ingest is gone then, if the engine still answers.
+    pub(crate) fn write(&mut self, leases: &mut Leases<'c>, put: Put<'_>) -> Result<u64, Failure> {
+        let scope = leases.scope(put.namespace)?;
+        let name = format!("{INGEST_PREFIX}{}", put.digest);
+        self.open = Some((put.namespace.to_owned(), name.clone()));
+        let written = Self::write_ingest(&scope, &name, put);
+        if let Err(Failure::Image(_)) = &written {
+            self.abort()?;
+        }
+        if written.is_ok() {
+            self.open = None;
+        }
+        written
+    }
+
+    fn write_ingest(scope: &Scope<'_>, name: &str, put: Put<'_>) -> Result<u64, Failure> {
+        let mut writer = match open_writer(scope, name, put) {
+            // Somebody else was quicker: what is there is read back like anything else.
+            Err(error) if error.code() == Some(Code::AlreadyExists) => {
+                if !put.labels.is_empty() {
+                    scope.label_content(&put.digest.to_string(), put.labels)?;
+                }
+                return Ok(0);
+            }
+            other => other?,
+        };
+        // All there before the first byte: the store has a file for another namespace.
+        let shared = put.size > 0 && writer.offset() == put.size;
+        let copied = if shared { 0 } else { stream(&mut writer, put)? };
+        match writer.commit(put.labels.clone()) {
+            Err(error) if error.code() != Some(Code::AlreadyExists) => Err(error.into()),
+            _ => Ok(copied),
+        }
+    }
+
+    /// Gives up the ingest that was being written, if any.
+    ///
+    /// # Errors
+    /// The engine says no.
+    pub(crate) fn abort(&mut self) -> Result<(), Failure> {
+        if let Some((namespace, name)) = self.open.take() {
+            self.client.scope(&namespace).abort_ingest(&name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells a blob that cannot be read from an engine that does not want to.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Status { code: Code::OutOfRange | Code::DataLoss, .. } => true,
+        Error::Status { message, .. } => message.contains("input/output error") || message.contains("unexpected EOF"),
+        _ => false,
+    }
+}
+
+/// Opens an ingest at its beginning, waiting for a writer that is just going away.
+fn open_writer<'c>(scope: &Scope<'c>, name: &str, put: Put<'_>) -> Result<ContentWriter<'c>, Error> {
+    let deadline = Instant::now() + LOCKED;
+    loop {
+        match scope.write_content(name, &put.digest.to_string(), put.size) {
+            Ok(writer) if writer.offset() == 0 || writer.offset() == put.size => return Ok(writer),
+            // Part of a blob that we do not know the origin of.
+            Ok(writer) => {
+                drop(writer);
+                scope.abort_ingest(name)?;
+            }
+            Err(error) if error.code() == Some(Code::Unavailable) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends a blob's bytes; the source fails before the last of them is committed if they are not those of the digest.
+fn stream(writer: &mut ContentWriter<'_>, put: Put<'_>) -> Result<u64, Failure> {
+    let mut blob = put.store.open(&put.digest, put.size).map_err(|error| Failure::Image(chain(&error)))?;
+    let mut copied = 0;
+    loop {
+        let piece = next_piece(&mut blob).map_err(source_failure)?;
+        if piece.is_empty() {
+            return Ok(copied);
+        }
+        copied += piece.len() as u64;
+        writer.write(piece)?;
+    }
+}
+
+/// Reads the next [`PIECE`] bytes, fewer only at the end.
+fn next_piece(blob: &mut dyn Read) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(PIECE);
+    blob.take(PIECE as u64).read_to_end(&mut piece)?;
+    Ok(piece.into())
+}
+
+/// Reads a blob of the source to its end, to learn whether it is right.
+///
+/// # Errors
+/// It is not, or cannot be read.
+pub(crate) fn check_source(store: &Store, digest: &Digest, size: u64) -> Result<(), Failure> {
+    let mut blob = store.open(digest, size).map_err(|error| Failure::Image(chain(&error)))?;
+    io::copy(&mut blob, &mut io::sink()).map(drop).map_err(source_failure)
+}
+
+fn source_failure(error: io::Error) -> Failure {
+    Failure::Image(chain(&error))
+}

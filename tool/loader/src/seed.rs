@@ -1,0 +1,98 @@
+//! A seed as a source: the lock says what there is, the layout has the bytes.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use ociseed_spec::lock::{BlobRef, FILE_NAME, Lock, LockError, LockedImage};
+use ociseed_spec::Digest;
+use ociseed_store::{Layout, LayoutError};
+
+use crate::source::{Blobs, Source, Store, Wanted};
+
+/// A lock of a hundred thousand images; more is a mistake or an attack.
+const LARGEST_LOCK: u64 = 64 << 20;
+
+/// Says why a seed cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SeedError {
+    /// The directory or a file of it cannot be read.
+    #[error("cannot read `{0}`")]
+    Read(String, #[source] io::Error),
+    /// The lock is not the one that was asked for.
+    #[error("`{place}`: expected {expected}, found {found}")]
+    Expected {
+        /// The lock's file.
+        place: String,
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The lock's.
+        found: Digest,
+    },
+    /// The lock says nothing that can be followed.
+    #[error("`{0}`")]
+    Lock(String, #[source] LockError),
+    /// The blobs do not lie in an image layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+/// Opens a seed whose lock has the digest `expected`.
+///
+/// # Errors
+/// It is not there, not valid, of another version, or another seed.
+pub(crate) fn open(path: &Path, expected: Option<&Digest>) -> Result<Source, SeedError> {
+    let place = path.display().to_string();
+    let lock_place = path.join(FILE_NAME).display().to_string();
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|e| SeedError::Read(place.clone(), e))?;
+    let bytes = read_lock(&dir).map_err(|error| SeedError::Read(lock_place.clone(), error))?;
+    let found = Digest::of(&bytes);
+    if let Some(&expected) = expected.filter(|expected| **expected != found) {
+        return Err(SeedError::Expected { place: lock_place, expected, found });
+    }
+    let lock = Lock::parse(&bytes).map_err(|error| SeedError::Lock(lock_place, error))?;
+    let owner = lock.seed_id().to_string();
+    let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), place)?));
+    let mut images: Vec<Wanted> = lock.content.images.iter().flat_map(|image| wanted(image, &store)).collect();
+    images.sort_by_key(|image| image.class);
+    Ok(Source { owner, images, refused: Vec::new() })
+}
+
+fn read_lock(dir: &Dir) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    dir.open(FILE_NAME)?.take(LARGEST_LOCK + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_LOCK {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {LARGEST_LOCK} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// One image for each of its namespaces.
+fn wanted(image: &LockedImage, store: &Rc<Store>) -> Vec<Wanted> {
+    let layers: Vec<_> = image
+        .layers
+        .iter()
+        .map(|layer| {
+            let (media_type, digest, size) = (layer.media_type.clone(), layer.digest, layer.size);
+            (BlobRef { media_type, digest, size }, Some(layer.diff_id))
+        })
+        .collect();
+    let mut blobs = Blobs::default();
+    blobs.manifest(&image.manifest, &image.config, &layers);
+    let blobs = blobs.finish();
+    let namespaces = image.namespaces.iter().map(|namespace| namespace.as_str().to_owned());
+    namespaces
+        .map(|namespace| Wanted {
+            names: image.names.clone(),
+            namespace,
+            class: image.class,
+            pin: image.pin,
+            target: image.manifest.clone(),
+            blobs: blobs.clone(),
+            store: Rc::clone(store),
+        })
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! Lines on standard error, with priorities for the journal when it is the one that reads.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+
+/// A syslog priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Something failed.
+    Error = 3,
+    /// Something is not as it should be.
+    Warning = 4,
+    /// Something worth knowing happened.
+    Notice = 5,
+    /// All is well.
+    Info = 6,
+}
+
+/// Writes lines to standard error.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    prefix: bool,
+}
+
+impl Talk {
+    /// Finds out who listens.
+    pub(crate) fn new() -> Self {
+        Self { prefix: journal_listens() }
+    }
+
+    /// Writes one line; a listener that is gone is no reason to stop.
+    pub(crate) fn line(&self, priority: Priority, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        let _ = if self.prefix {
+            writeln!(stderr, "<{}>{text}", priority as u8)
+        } else {
+            writeln!(stderr, "{text}")
+        };
+    }
+
+    /// Says what failed.
+    pub(crate) fn error(&self, text: &str) {
+        self.line(Priority::Error, &format!("error: {text}"));
+    }
+
+    /// Says what should be looked at.
+    pub(crate) fn warning(&self, text: &str) {
+        self.line(Priority::Warning, &format!("warning: {text}"));
+    }
+
+    /// Says what can be done about the line before.
+    pub(crate) fn hint(&self, text: &str) {
+        self.line(Priority::Error, &format!("hint: {text}"));
+    }
+}
+
+/// `JOURNAL_STREAM` is inherited by everybody, so it counts only if it names our standard error (systemd.exec(5)).
+fn journal_listens() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(std::io::stderr().as_fd()).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// Returns an error and what caused it as one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
