@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Permissions, PermissionsExt};
+use cap_std::fs::{Dir, File, Permissions, PermissionsExt};
 use cap_tempfile::TempFile;
 use rustix::fs::{FlockOperation, RenameFlags};
 
@@ -18,6 +18,8 @@ use crate::failure::Failure;
 
 /// Hidden directories begin with this.
 const STAGE_PREFIX: &str = ".ociseed-stage-";
+/// The file of a hidden directory that is locked while its process lives.
+const STAGE_LOCK: &str = ".lock";
 /// Hidden directories that exist now; a signal removes them.
 static STAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -112,21 +114,32 @@ impl OutDir {
     /// Starts a hidden directory, and removes those that killed processes left.
     pub(crate) fn stage(&self) -> Result<Stage, Failure> {
         self.remove_stale_stages();
-        let mut stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for attempt in 0..100u32 {
             let name = format!("{STAGE_PREFIX}{}-{attempt}", std::process::id());
-            match self.dir.create_dir(&name) {
+            match self.create_stage(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(write_failure(&self.shown(&name), &error)),
-                Ok(()) => {
-                    let path = self.shown(&name);
-                    stages.push(std::path::absolute(&path).unwrap_or(path.clone()));
-                    let stage = Stage { parent: self.clone(), name, lock: None };
-                    return stage.locked().map_err(|error| write_failure(&path, &error));
-                }
+                Ok(stage) => return Ok(stage),
             }
         }
         Err(Failure::new(format!("`{}`: too many hidden directories of ours", self.path.display())))
+    }
+
+    fn create_stage(&self, name: &str) -> io::Result<Stage> {
+        let path = self.shown(name);
+        let absolute = std::path::absolute(&path)?;
+        // Held while the directory is made, so that a signal finds it in the list or not there at all.
+        let mut stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.dir.create_dir(name)?;
+        stages.push(absolute);
+        drop(stages);
+        // From here on its drop removes it.
+        let mut stage = Stage { parent: self.clone(), name: name.to_owned(), opened: None };
+        let dir = self.dir.open_dir(name)?;
+        let lock = dir.create(STAGE_LOCK)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        stage.opened = Some((Arc::new(dir), lock));
+        Ok(stage)
     }
 
     /// Removes hidden directories whose process is gone, which their lock tells.
@@ -137,7 +150,7 @@ impl OutDir {
             if !name.to_string_lossy().starts_with(STAGE_PREFIX) {
                 continue;
             }
-            let lock = self.dir.open_dir(&name);
+            let lock = self.dir.open(Path::new(&name).join(STAGE_LOCK));
             if lock
                 .is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
             {
@@ -153,22 +166,15 @@ impl OutDir {
 pub(crate) struct Stage {
     parent: OutDir,
     name: String,
-    /// Locked as long as the process lives.
-    lock: Option<Arc<Dir>>,
+    /// The directory, and its lock file, locked as long as the process lives.
+    opened: Option<(Arc<Dir>, File)>,
 }
 
 impl Stage {
-    fn locked(mut self) -> io::Result<Self> {
-        let dir = self.parent.dir.open_dir(&self.name)?;
-        rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
-        self.lock = Some(Arc::new(dir));
-        Ok(self)
-    }
-
     /// Returns the hidden directory as a place to write to.
     pub(crate) fn out(&self) -> OutDir {
-        let dir = Arc::clone(self.lock.as_ref().expect("locked since it was made"));
-        OutDir { dir, path: self.parent.shown(&self.name) }
+        let (dir, _) = self.opened.as_ref().expect("opened when it was made");
+        OutDir { dir: Arc::clone(dir), path: self.parent.shown(&self.name) }
     }
 
     /// Moves a finished directory or file of the stage to `name` below `to`.
