@@ -16,6 +16,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Build what a spec names.
     Build(BuildArgs),
+    /// Show what is in a layer, image, bundle, seed or preseed directory.
+    Inspect(PathArgs),
+    /// Hash everything in a layer, image, bundle, seed, preseed directory or output directory.
+    Verify(PathArgs),
     /// Build one layer (for build systems).
     Layer(StepArgs),
     /// Make one image record from layer metadata (for build systems).
@@ -50,6 +54,16 @@ pub(crate) struct BuildArgs {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
     /// Print the report as JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PathArgs {
+    /// What to look at; its kind is found out.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,7 +6,6 @@
 mod plan;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 
 use ociseed_image::{Image, file_suffix};
@@ -42,11 +41,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Failure> {
     commit(&stage, &out, &report)?;
     let text =
         if args.json { String::from_utf8_lossy(&report.encode()).into_owned() + "\n" } else { report.text() };
-    let printed = io::stdout().write_all(text.as_bytes());
-    // A reader that has seen enough is no failure.
-    printed
-        .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-        .map_err(|error| Failure::because("standard output", &error))
+    crate::output::print(&text)
 }
 
 fn read_spec(path: &Path) -> Result<Spec, Failure> {

@@ -54,6 +54,11 @@ impl Failure {
         })
     }
 
+    /// Returns the messages.
+    pub(crate) fn into_messages(self) -> Vec<String> {
+        self.messages
+    }
+
     /// Prints it and returns the exit code.
     pub(crate) fn print(&self) -> ExitCode {
         let mut text = String::new();

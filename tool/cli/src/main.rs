@@ -4,13 +4,16 @@
 //! and exit codes, and does nothing else.
 
 mod args;
+mod artifact;
 mod blobs;
 mod build;
 mod failure;
 mod inputs;
+mod inspect;
 mod output;
 mod report;
 mod step;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Layer(args) => step::layer::run(&args),
         Command::Image(args) => step::image::run(&args),
         Command::Bundle(args) => step::bundle::run(&args),

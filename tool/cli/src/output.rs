@@ -227,3 +227,15 @@ pub(crate) fn write_document(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let (out, name) = OutDir::of_output(path)?;
     out.write_file(&name, |writer| writer.write_all(bytes).map_err(|error| write_failure(path, &error)))
 }
+
+/// Prints data.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::because("standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}

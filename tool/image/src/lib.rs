@@ -5,12 +5,14 @@
 //! configuration) keep their bytes.
 
 mod config;
+mod decompress;
 mod image;
 mod layer;
 mod layout;
 mod record;
 
 pub use config::ConfigError;
+pub use decompress::decompress;
 pub use image::{AssembleError, assemble};
 pub use layer::{LayerError, file_suffix, write_layer};
 pub use layout::{Named, layout_tree};

@@ -1,9 +1,12 @@
-//! The seed: its lock, its host form, and one arrangement a module.
+//! The seed: its lock, its host form, checking it, and one arrangement a module.
 //!
 //! An arrangement is a function from a [`Seed`] to a tree of what one engine
 //! expects on the target's disk; media write trees.
 
 pub mod archives;
+mod read;
 mod seed;
+pub mod verify;
 
+pub use read::{ReadImageError, read_image};
 pub use seed::{Seed, SeedEntry, SeedError};

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File as StdFile;
-use std::io::{self, Read, Take};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use cap_std::fs::File;
 use ociseed_spec::Digest;
@@ -20,7 +21,7 @@ const MAX_INDEX: u64 = 64 << 20;
 /// An archive that was scanned and whose index was read.
 #[derive(Debug)]
 pub struct Archive {
-    file: StdFile,
+    file: Arc<StdFile>,
     place: String,
     blobs: BTreeMap<Digest, Range>,
     index: Vec<IndexEntry>,
@@ -75,12 +76,42 @@ impl Archive {
     /// # Errors
     /// It is no whole tar, is compressed, or holds no image layout.
     pub fn open(file: File, place: impl Into<String>) -> Result<Self, ArchiveError> {
-        let (file, place) = (file.into_std(), place.into());
+        let (file, place) = (Arc::new(file.into_std()), place.into());
+        let whole = file.metadata().map(|metadata| Range { offset: 0, size: metadata.len() });
+        match whole {
+            Ok(whole) => Self::scan(file, whole, place),
+            Err(source) => Err(ArchiveError::Tar { place, source }),
+        }
+    }
+
+    /// Scans archives that are files of a tar, as a preseed directory is when it is one.
+    ///
+    /// # Errors
+    /// The tar is not whole, or one of its files that end with `.tar` is no archive.
+    pub fn open_nested(file: File, place: &str) -> Result<Vec<(String, Self)>, ArchiveError> {
+        let file = Arc::new(file.into_std());
+        let bad = |source| ArchiveError::Tar { place: place.to_owned(), source };
+        let whole = Range { offset: 0, size: file.metadata().map_err(bad)?.len() };
+        let mut files = Vec::new();
+        for_each_file(&file, whole, |path, range| {
+            if path.ends_with(b".tar") {
+                files.push((String::from_utf8_lossy(path).into_owned(), range));
+            }
+        })
+        .map_err(bad)?;
+        let open = |(name, range): (String, Range)| {
+            let archive = Self::scan(Arc::clone(&file), range, format!("{place}: {name}"))?;
+            Ok((name, archive))
+        };
+        files.into_iter().map(open).collect()
+    }
+
+    fn scan(file: Arc<StdFile>, whole: Range, place: String) -> Result<Self, ArchiveError> {
         let bad = |source| ArchiveError::Tar { place: place.clone(), source };
-        if let Some(with) = compression(&file).map_err(bad)? {
+        if let Some(with) = compression(&file, whole).map_err(bad)? {
             return Err(ArchiveError::Compressed { place, with });
         }
-        let scanned = scan(&file).map_err(bad)?;
+        let scanned = scan(&file, whole).map_err(bad)?;
         let read = |range: Option<Range>, name: &'static str| match range {
             None => Err(ArchiveError::Missing { place: place.clone(), file: name }),
             Some(range) => read_range(&file, range).map_err(bad),
@@ -117,7 +148,7 @@ impl Archive {
         if range.size != size {
             return Err(BlobError::Size { digest, place, expected: size, found: range.size });
         }
-        Ok(VerifiedReader::new(reader(&self.file, *range), digest, size, place))
+        Ok(VerifiedReader::new(At { file: &self.file, range: *range, position: 0 }, digest, size, place))
     }
 
     /// Reads a blob of at most `limit` bytes into memory.
@@ -136,41 +167,45 @@ struct Scanned {
     index: Option<Range>,
 }
 
-fn scan(file: &StdFile) -> io::Result<Scanned> {
-    let length = file.metadata()?.len();
+fn scan(file: &StdFile, whole: Range) -> io::Result<Scanned> {
     let mut scanned = Scanned::default();
-    let mut archive = tar::Archive::new(file);
+    for_each_file(file, whole, |path, range| match path {
+        b"oci-layout" => scanned.layout = Some(range),
+        b"index.json" => scanned.index = Some(range),
+        _ => {
+            let hex = path.strip_prefix(b"blobs/sha256/").and_then(|hex| std::str::from_utf8(hex).ok());
+            if let Some(digest) = hex.and_then(|hex| Digest::from_hex(hex).ok()) {
+                scanned.blobs.insert(digest, range);
+            }
+        }
+    })?;
+    Ok(scanned)
+}
+
+/// Walks the regular files of a tar that lies in a range of a file.
+fn for_each_file(file: &StdFile, whole: Range, mut each: impl FnMut(&[u8], Range)) -> io::Result<()> {
+    let mut archive = tar::Archive::new(At { file, range: whole, position: 0 });
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
         let range = Range { offset: entry.raw_file_position(), size: entry.size() };
         // Seeking past the end of a file succeeds, so a cut entry must be seen here.
-        if range.offset.checked_add(range.size).is_none_or(|end| end > length) {
+        if range.offset.checked_add(range.size).is_none_or(|end| end > whole.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let path = entry.path_bytes();
-        let path = path.strip_prefix(b"./").unwrap_or(&path);
-        match path {
-            b"oci-layout" => scanned.layout = Some(range),
-            b"index.json" => scanned.index = Some(range),
-            _ => {
-                let hex = path.strip_prefix(b"blobs/sha256/").and_then(|hex| std::str::from_utf8(hex).ok());
-                if let Some(digest) = hex.and_then(|hex| Digest::from_hex(hex).ok()) {
-                    scanned.blobs.insert(digest, range);
-                }
-            }
+        if entry.header().entry_type().is_file() {
+            let path = entry.path_bytes();
+            let path = path.strip_prefix(b"./").unwrap_or(&path);
+            each(path, Range { offset: whole.offset + range.offset, size: range.size });
         }
     }
-    Ok(scanned)
+    Ok(())
 }
 
 /// Tells by its first bytes whether a file is compressed.
-fn compression(file: &StdFile) -> io::Result<Option<&'static str>> {
-    let mut magic = [0; 4];
-    let count = file.read_at(&mut magic, 0)?;
-    Ok(match &magic[..count] {
+fn compression(file: &StdFile, whole: Range) -> io::Result<Option<&'static str>> {
+    let mut magic = Vec::new();
+    At { file, range: whole, position: 0 }.take(4).read_to_end(&mut magic)?;
+    Ok(match magic[..] {
         [0x1f, 0x8b, ..] => Some("gzip"),
         [0x28, 0xb5, 0x2f, 0xfd] => Some("zstd"),
         [0xfd, b'7', b'z', b'X'] => Some("xz"),
@@ -187,25 +222,37 @@ fn read_range(file: &StdFile, range: Range) -> io::Result<Vec<u8>> {
         ));
     }
     let mut bytes = Vec::new();
-    reader(file, range).read_to_end(&mut bytes)?;
+    At { file, range, position: 0 }.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn reader(file: &StdFile, range: Range) -> Take<At<'_>> {
-    At { file, offset: range.offset }.take(range.size)
-}
-
-/// Reads a file from an offset without moving a shared position.
+/// Reads a range of a file without moving a position that others share.
 #[derive(Debug)]
 struct At<'a> {
     file: &'a StdFile,
-    offset: u64,
+    range: Range,
+    /// Within the range.
+    position: u64,
 }
 
 impl Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
+        let left = self.range.size.saturating_sub(self.position);
+        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self.file.read_at(&mut buffer[..want], self.range.offset + self.position)?;
+        self.position += count as u64;
         Ok(count)
+    }
+}
+
+impl Seek for At<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.range.size.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
     }
 }

@@ -85,6 +85,27 @@ impl Layout {
         &self.dir
     }
 
+    /// Lists the blobs that the layout has, sorted; files with other names are passed over.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn blobs(&self) -> io::Result<Vec<(Digest, u64)>> {
+        let mut blobs = Vec::new();
+        let entries = match self.dir.read_dir("blobs/sha256") {
+            // A layout without images need not have the directory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(blobs),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            if let Some(digest) = name.to_str().and_then(|hex| Digest::from_hex(hex).ok()) {
+                blobs.push((digest, self.dir.metadata(blob_path(&digest))?.len()));
+            }
+        }
+        blobs.sort_unstable();
+        Ok(blobs)
+    }
+
     /// Finds a blob's file without reading it; whoever copies it must check the digest.
     ///
     /// # Errors

@@ -7,9 +7,11 @@
 mod archive;
 mod index;
 mod layout;
+mod source;
 mod verified;
 
 pub use archive::{Archive, ArchiveError};
 pub use index::{IndexEntry, IndexError, parse_index};
 pub use layout::{BlobFile, Layout, LayoutError};
+pub use source::Source;
 pub use verified::{BlobError, VerifiedReader};

@@ -80,6 +80,15 @@ impl<R: Read> VerifiedReader<R> {
         Self { inner, hasher: Some(Hasher::new()), digest, size, place }
     }
 
+    /// Forgets what kind of reader is inside.
+    pub(crate) fn boxed<'a>(self) -> VerifiedReader<Box<dyn Read + 'a>>
+    where
+        R: 'a,
+    {
+        let Self { inner, hasher, digest, size, place } = self;
+        VerifiedReader { inner: Box::new(inner), hasher, digest, size, place }
+    }
+
     /// Checks what was read when the end is met or passed.
     fn check(&self, hasher: Hasher, at_end: bool) -> Result<(), BlobError> {
         let (digest, place, found) = (self.digest, self.place.clone(), hasher.size());

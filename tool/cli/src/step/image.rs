@@ -1,20 +1,17 @@
 //! The step `image`: from layer metadata and a base to an image record.
 
 use ociseed_image::{AssembleError, Image, assemble};
+use ociseed_seed::read_image;
 use ociseed_spec::file::{BaseSpec, ImageSpec};
 use ociseed_spec::json;
-use ociseed_spec::metadata::ImageRecord;
 use ociseed_spec::params::ImageParams;
-use ociseed_spec::{Digest, Key, Platform};
-use ociseed_store::{BlobError, IndexEntry, Layout};
+use ociseed_spec::{Key, Platform};
+use ociseed_store::{IndexEntry, Layout};
 
 use crate::args::OutOnlyArgs;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::step::{open_layout, read_metadata, read_params};
-
-/// Manifests and configurations are read into memory up to this size; registries take 4 MiB.
-const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// Runs `ociseed image`.
 pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
@@ -79,7 +76,7 @@ fn choose(
     let mut images = Vec::new();
     for entry in &entries {
         let image =
-            read_image(layout, entry).map_err(|message| Failure::new(format!("{place}: {message}")))?;
+            read_image(layout, &entry.blob).map_err(|error| Failure::because(place, &error))?;
         if platform.is_none_or(|platform| platform == image.platform()) {
             images.push(image);
         }
@@ -115,32 +112,4 @@ fn not_one(
         format!("it has {}", names.join(", "))
     };
     Failure::new(message).hint(hint)
-}
-
-fn read_image(layout: &Layout, entry: &IndexEntry) -> Result<Image, String> {
-    let say = |error: BlobError| chain(&error);
-    let text =
-        |bytes: Vec<u8>, what: &str| String::from_utf8(bytes).map_err(|_| format!("the {what} is not UTF-8"));
-    let blob = &entry.blob;
-    let manifest = layout.read_blob(&blob.digest, blob.size, MAX_DOCUMENT).map_err(say)?;
-    let manifest = text(manifest, "manifest")?;
-    let (digest, size) = config_of(&manifest)?;
-    let config = text(layout.read_blob(&digest, size, MAX_DOCUMENT).map_err(say)?, "configuration")?;
-    Image::from_record(ImageRecord::new(&blob.media_type, manifest, config)).map_err(|error| chain(&error))
-}
-
-/// Returns which configuration a manifest names.
-fn config_of(manifest: &str) -> Result<(Digest, u64), String> {
-    #[derive(serde::Deserialize)]
-    struct Manifest {
-        config: Config,
-    }
-    #[derive(serde::Deserialize)]
-    struct Config {
-        digest: Digest,
-        size: u64,
-    }
-    let parsed: Manifest = serde_json::from_str(manifest)
-        .map_err(|error| format!("the manifest is not an image manifest: {error}"))?;
-    Ok((parsed.config.digest, parsed.config.size))
 }

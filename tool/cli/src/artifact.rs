@@ -1,0 +1,167 @@
+//! Finding out what a path is: any of the things that ociseed writes or reads.
+
+use std::fs::File as StdFile;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File};
+use ociseed_image::{Image, decompress};
+use ociseed_spec::lock::{self, Lock};
+use ociseed_spec::metadata::LayerMetadata;
+use ociseed_store::{Archive, Layout};
+use ociseed_tree::tar;
+
+use crate::failure::{Failure, chain};
+use crate::report::Report;
+
+/// Documents are read into memory up to this size.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// Something that can be looked at.
+pub(crate) enum Artifact {
+    /// The output directory of a build, and its path.
+    Output(Report, PathBuf),
+    /// A seed in host form; the lock's exact bytes.
+    Seed(Layout, Vec<u8>),
+    /// An image layout.
+    Layout(Layout),
+    /// An image layout in a tar.
+    Archive(Archive),
+    /// A preseed directory, or a tar of one: archives by path.
+    Preseed(Vec<(String, Archive)>),
+    /// An image record.
+    Record(Box<Image>),
+    /// A layer's metadata.
+    Metadata(LayerMetadata),
+    /// A lock without its seed, and its exact bytes.
+    Lock(Lock, Vec<u8>),
+    /// A layer blob, or any other tar.
+    Tar(StdFile),
+}
+
+impl Artifact {
+    /// Opens what the command line names.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", path.display()), &error);
+        if path.metadata().map_err(fail)?.is_dir() {
+            let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(fail)?;
+            Self::of_dir(Arc::new(dir), path)
+        } else {
+            Self::of_file(StdFile::open(path).map_err(fail)?, path)
+        }
+    }
+
+    fn of_dir(dir: Arc<Dir>, path: &Path) -> Result<Self, Failure> {
+        let shown = path.display().to_string();
+        let fail =
+            |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
+        let read = |name: &str| {
+            let mut bytes = Vec::new();
+            let file = dir.open(name).map_err(|error| fail(&error))?;
+            file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
+            Ok(bytes)
+        };
+        if dir.exists("oci-layout") {
+            let layout =
+                Layout::open(Arc::clone(&dir), &*shown).map_err(|error| Failure::new(chain(&error)))?;
+            return Ok(match dir.exists(lock::FILE_NAME) {
+                true => Self::Seed(layout, read(lock::FILE_NAME)?),
+                false => Self::Layout(layout),
+            });
+        }
+        if dir.exists("report.json") {
+            let report = serde_json::from_slice(&read("report.json")?).map_err(|error| fail(&error))?;
+            return Ok(Self::Output(report, path.into()));
+        }
+        let archives = preseed_archives(&dir, &shown)?;
+        if archives.is_empty() {
+            let hint = "a seed has `seed.json`, a layout `oci-layout`, an output directory `report.json`, \
+                        a preseed directory `NAMESPACE/FILE.tar`";
+            return Err(
+                Failure::new(format!("`{shown}` is nothing that ociseed knows")).hint(hint.to_owned())
+            );
+        }
+        Ok(Self::Preseed(archives))
+    }
+
+    fn of_file(mut file: StdFile, path: &Path) -> Result<Self, Failure> {
+        let shown = path.display().to_string();
+        let fail = |error: std::io::Error| Failure::because(format_args!("`{shown}`"), &error);
+        let mut first = [0; 1];
+        let count = file.read(&mut first).map_err(fail)?;
+        file.rewind().map_err(fail)?;
+        if count == 1 && first[0] == b'{' {
+            let mut bytes = Vec::new();
+            file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(fail)?;
+            return Self::of_document(bytes, path);
+        }
+        let copy = |file: &StdFile| file.try_clone().map(File::from_std).map_err(fail);
+        let (mut layout, mut archives) = (false, false);
+        let again = file.try_clone().map_err(fail)?;
+        let listed = decompress(again).and_then(|tar| {
+            tar::list(tar, |entry| {
+                layout |= matches!(entry.path.trim_start_matches("./"), "oci-layout");
+                archives |= entry.kind == "file" && entry.path.ends_with(".tar");
+            })
+        });
+        file.rewind().map_err(fail)?;
+        let archive_failure = |error: ociseed_store::ArchiveError| Failure::new(chain(&error));
+        if layout {
+            return Archive::open(copy(&file)?, &*shown).map(Self::Archive).map_err(archive_failure);
+        }
+        listed.map_err(|error| {
+            fail(error).hint("expected a tar, plain or compressed, or one of our documents".to_owned())
+        })?;
+        if archives && let Ok(archives) = Archive::open_nested(copy(&file)?, &shown) {
+            return Ok(Self::Preseed(archives));
+        }
+        Ok(Self::Tar(file))
+    }
+
+    fn of_document(bytes: Vec<u8>, path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let fail =
+            |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
+        let document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| fail(&error))?;
+        if document.get("content").is_some() {
+            Ok(Self::Lock(Lock::parse(&bytes).map_err(|error| fail(&error))?, bytes))
+        } else if document.get("manifest").is_some() {
+            Ok(Self::Record(Box::new(Image::parse(&bytes).map_err(|error| fail(&error))?)))
+        } else if document.get("diff-id").is_some() {
+            Ok(Self::Metadata(LayerMetadata::parse(&bytes).map_err(|error| fail(&error))?))
+        } else if document.get("targets").is_some() {
+            let parent = path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
+            Ok(Self::Output(serde_json::from_slice(&bytes).map_err(|error| fail(&error))?, parent))
+        } else {
+            Err(Failure::new(format!("`{shown}` is no document that ociseed knows")))
+        }
+    }
+}
+
+/// Opens `<namespace>/<file>.tar` of a preseed directory, sorted.
+fn preseed_archives(dir: &Dir, shown: &str) -> Result<Vec<(String, Archive)>, Failure> {
+    let fail = |error: std::io::Error| Failure::because(format_args!("`{shown}`"), &error);
+    let mut names = Vec::new();
+    for namespace in dir.entries().map_err(fail)? {
+        let namespace = namespace.map_err(fail)?;
+        if !namespace.file_type().map_err(fail)?.is_dir() {
+            continue;
+        }
+        for file in namespace.open_dir().and_then(|dir| dir.entries()).map_err(fail)? {
+            let name = Path::new(&namespace.file_name()).join(file.map_err(fail)?.file_name());
+            if name.extension().is_some_and(|extension| extension == "tar") {
+                names.push(name);
+            }
+        }
+    }
+    names.sort();
+    let open = |name: PathBuf| {
+        let name = name.display().to_string();
+        let place = format!("{shown}/{name}");
+        let archive = Archive::open(dir.open(&name).map_err(fail)?, place);
+        Ok((name, archive.map_err(|error| Failure::new(chain(&error)))?))
+    };
+    names.into_iter().map(open).collect()
+}

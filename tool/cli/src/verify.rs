@@ -1,0 +1,163 @@
+//! `ociseed verify`: hashes everything and names every mismatch.
+
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use ociseed_image::decompress;
+use ociseed_seed::verify::{Findings, diff_id_of, verify_images, verify_lock};
+use ociseed_spec::lock::Lock;
+use ociseed_spec::metadata::LayerMetadata;
+use ociseed_spec::{Digest, Hasher, json};
+use ociseed_store::Source;
+use ociseed_tree::tar;
+use serde::Serialize;
+
+use crate::args::PathArgs;
+use crate::artifact::Artifact;
+use crate::failure::{Failure, chain};
+use crate::output::print;
+use crate::report::{Report, Target};
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Outcome<'a> {
+    path: String,
+    problems: &'a [String],
+    blobs: u64,
+    bytes: u64,
+}
+
+/// Runs `ociseed verify`.
+pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
+    let mut findings = Findings::default();
+    verify(Artifact::open(&args.path)?, &args.path, &mut findings)?;
+    let path = args.path.display().to_string();
+    let Findings { problems, blobs, bytes } = &findings;
+    if args.json {
+        let outcome = Outcome { path: path.clone(), problems, blobs: *blobs, bytes: *bytes };
+        print(&format!("{}\n", String::from_utf8_lossy(&json::encode(&outcome))))?;
+    } else if problems.is_empty() {
+        print(&format!("{path}: good: {blobs} blobs with {bytes} bytes hashed\n"))?;
+    }
+    let failures = problems.iter().map(|problem| Failure::new(format!("{path}: {problem}")));
+    Failure::join(failures.collect()).map_or(Ok(()), Err)
+}
+
+fn verify(artifact: Artifact, path: &Path, findings: &mut Findings) -> Result<(), Failure> {
+    match artifact {
+        Artifact::Layout(layout) => verify_images(&layout, findings),
+        Artifact::Archive(archive) => verify_images(&archive, findings),
+        Artifact::Preseed(archives) => {
+            archives.iter().for_each(|(name, archive)| verify_named(name, archive, findings));
+        }
+        Artifact::Seed(layout, lock) => {
+            verify_images(&layout, findings);
+            match Lock::parse(&lock) {
+                Err(error) => findings.problems.push(chain(&error)),
+                Ok(parsed) => {
+                    // A lock that people reformatted still parses, but has another digest than it should.
+                    if parsed.encode() != lock {
+                        findings.problems.push("`seed.json` is not in canonical form".to_owned());
+                    }
+                    verify_lock(&parsed, &layout, findings);
+                }
+            }
+        }
+        Artifact::Output(report, dir) => verify_output(&report, &dir, findings),
+        Artifact::Tar(mut file) => {
+            let walked = decompress(&mut file).and_then(|tar| tar::list(tar, |_| {}));
+            if let Err(error) = walked {
+                findings.problems.push(error.to_string());
+            }
+            file.rewind().map_err(|error| Failure::because(format_args!("`{}`", path.display()), &error))?;
+            verify_beside(path, file, findings);
+        }
+        // Reading these checked all there is to check.
+        Artifact::Record(_) | Artifact::Metadata(_) | Artifact::Lock(..) => {}
+    }
+    Ok(())
+}
+
+fn verify_named(name: &str, source: &dyn Source, findings: &mut Findings) {
+    let before = findings.problems.len();
+    verify_images(source, findings);
+    for problem in &mut findings.problems[before..] {
+        *problem = format!("{name}: {problem}");
+    }
+}
+
+/// Compares a layer blob with the metadata file that `build` writes beside it.
+fn verify_beside(path: &Path, mut file: impl Read + Seek, findings: &mut Findings) {
+    let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once(".tar"));
+    let Some((stem, _)) = stem else { return };
+    let Ok(bytes) = std::fs::read(path.with_file_name(format!("{stem}.json"))) else { return };
+    let Ok(metadata) = LayerMetadata::parse(&bytes) else { return };
+    match hash(&mut file) {
+        Err(error) => findings.problems.push(error.to_string()),
+        Ok((digest, size)) => {
+            findings.blobs += 1;
+            findings.bytes += size;
+            expect("digest", &metadata.digest, &digest, findings);
+        }
+    }
+    match file.rewind().and_then(|()| diff_id_of(file)) {
+        Err(error) => findings.problems.push(error.to_string()),
+        Ok(diff_id) => expect("diff id", &metadata.diff_id, &diff_id, findings),
+    }
+}
+
+fn expect<T: PartialEq + std::fmt::Display>(what: &str, expected: &T, found: &T, findings: &mut Findings) {
+    if expected != found {
+        findings.problems.push(format!("{what}: expected {expected}, found {found}"));
+    }
+}
+
+/// Checks every target that a report names.
+fn verify_output(report: &Report, dir: &Path, findings: &mut Findings) {
+    for (name, target) in &report.targets {
+        let before = findings.problems.len();
+        let path = dir.join(&target.path);
+        match Artifact::open(&path).and_then(|artifact| {
+            check_digest(target, &path, &artifact, findings)?;
+            verify(artifact, &path, findings)
+        }) {
+            Ok(()) => {}
+            Err(failure) => findings.problems.extend(failure.into_messages()),
+        }
+        for problem in &mut findings.problems[before..] {
+            *problem = format!("{name}: {problem}");
+        }
+    }
+}
+
+fn check_digest(
+    target: &Target,
+    path: &Path,
+    artifact: &Artifact,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    let Some(expected) = &target.digest else { return Ok(()) };
+    let found = match artifact {
+        Artifact::Seed(_, lock) => Digest::of(lock),
+        Artifact::Record(image) => image.manifest().digest,
+        _ => {
+            let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", path.display()), &error);
+            hash(&mut std::fs::File::open(path).map_err(fail)?).map_err(fail)?.0
+        }
+    };
+    expect("digest", expected, &found, findings);
+    Ok(())
+}
+
+fn hash(file: &mut impl Read) -> std::io::Result<(Digest, u64)> {
+    let (mut hasher, mut piece) = (Hasher::new(), vec![0; 128 * 1024]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => {
+                let size = hasher.size();
+                return Ok((hasher.finish(), size));
+            }
+            count => hasher.update(&piece[..count]),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Checking layouts, archives and seeds: everything is hashed, every mismatch is named.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use ociseed_image::{Image, decompress};
+use ociseed_spec::lock::{BlobRef, Lock, LockedImage};
+use ociseed_spec::{ChainId, DiffId, Digest, Hasher};
+use ociseed_store::{IndexEntry, Source};
+
+use crate::read::read_image;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What is wrong, a line each; nothing when all is well.
+    pub problems: Vec<String>,
+    /// How many blobs were hashed.
+    pub blobs: u64,
+    /// How many bytes were hashed.
+    pub bytes: u64,
+}
+
+impl Findings {
+    fn problem(&mut self, error: &(dyn std::error::Error + 'static)) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        self.problems.push(text);
+    }
+}
+
+/// Hashes every blob of a layout or archive, and every layer's tar, and compares them with what names them.
+pub fn verify_images(source: &dyn Source, findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for entry in source.index() {
+        match read_image(source, &entry.blob) {
+            Err(error) => findings.problem(&error),
+            Ok(image) => verify_image(source, &image, &mut seen, findings),
+        }
+    }
+    // What no image names is hashed too: a damaged blob is damaged.
+    let blobs = match source.blobs() {
+        Ok(blobs) => blobs,
+        Err(error) => return findings.problem(&error),
+    };
+    for (digest, size) in blobs {
+        if seen.insert(digest) {
+            verify_blob(source, &BlobRef { media_type: String::new(), digest, size }, None, findings);
+        }
+    }
+}
+
+fn verify_image(source: &dyn Source, image: &Image, seen: &mut BTreeSet<Digest>, findings: &mut Findings) {
+    // Both documents were hashed when the image was read.
+    for document in [&image.manifest(), image.config()] {
+        if seen.insert(document.digest) {
+            findings.blobs += 1;
+            findings.bytes += document.size;
+        }
+    }
+    for layer in image.layers() {
+        if seen.insert(layer.blob.digest) {
+            verify_blob(source, &layer.blob, Some(&layer.diff_id), findings);
+        }
+    }
+}
+
+fn verify_blob(source: &dyn Source, blob: &BlobRef, diff_id: Option<&DiffId>, findings: &mut Findings) {
+    findings.blobs += 1;
+    let reader = match source.open_blob(&blob.digest, blob.size) {
+        Ok(reader) => reader,
+        Err(error) => return findings.problem(&error),
+    };
+    findings.bytes += blob.size;
+    match diff_id {
+        None => {
+            if let Err(error) = drain(reader) {
+                findings.problem(&error);
+            }
+        }
+        Some(expected) => match diff_id_of(reader) {
+            Err(error) => findings.problems.push(format!("layer {}: {error}", blob.digest)),
+            Ok(found) if found == *expected => {}
+            Ok(found) => {
+                let text = format!("layer {}: diff id: expected {expected}, found {found}", blob.digest);
+                findings.problems.push(text);
+            }
+        },
+    }
+}
+
+/// Computes the diff id of a layer blob, reading all of the blob.
+///
+/// # Errors
+/// The blob cannot be read, is not what its digest says, or its compression is broken.
+pub fn diff_id_of(mut blob: impl Read) -> io::Result<DiffId> {
+    let mut hasher = Hasher::new();
+    let mut tar = decompress(&mut blob)?;
+    let mut piece = vec![0; 128 * 1024];
+    loop {
+        match tar.read(&mut piece)? {
+            0 => break,
+            count => hasher.update(&piece[..count]),
+        }
+    }
+    drop(tar);
+    // The decompressor stops where its data ends; the digest counts to the end of the blob.
+    drain(blob)?;
+    Ok(DiffId::new(hasher.finish()))
+}
+
+fn drain(mut reader: impl Read) -> io::Result<u64> {
+    io::copy(&mut reader, &mut io::sink())
+}
+
+/// Compares a lock with the layout that it lies in.
+pub fn verify_lock(lock: &Lock, source: &dyn Source, findings: &mut Findings) {
+    for image in &lock.content.images {
+        for name in &image.names {
+            let listed = |entry: &&IndexEntry| {
+                entry.name() == Some(name.as_str()) && entry.blob.digest == image.manifest.digest
+            };
+            if source.index().iter().find(listed).is_none() {
+                let digest = image.manifest.digest;
+                findings.problems.push(format!("lock: `{name}` is not in `index.json` with {digest}"));
+            }
+        }
+        match read_image(source, &image.manifest) {
+            Err(error) => findings.problem(&error),
+            Ok(found) => compare(image, &found, findings),
+        }
+    }
+    for entry in source.index() {
+        let locked = |image: &&LockedImage| {
+            image.manifest.digest == entry.blob.digest
+                && image.names.iter().any(|name| Some(name.as_str()) == entry.name())
+        };
+        if lock.content.images.iter().find(locked).is_none() {
+            let name = entry.name().unwrap_or("an image without name");
+            findings
+                .problems
+                .push(format!("`index.json`: `{name}` with {} is not in the lock", entry.blob.digest));
+        }
+    }
+}
+
+fn compare(locked: &LockedImage, found: &Image, findings: &mut Findings) {
+    let name = &locked.names[0];
+    let diff_ids: Vec<DiffId> = found.layers().iter().map(|layer| layer.diff_id).collect();
+    let chain = ChainId::chain(&diff_ids);
+    let found_layers: Vec<_> =
+        found.layers().iter().zip(&chain).map(|(layer, chain)| (&layer.blob, *chain)).collect();
+    let same_layers = locked.layers.len() == found_layers.len()
+        && locked.layers.iter().zip(&found_layers).all(|(locked, (blob, chain))| {
+            (&locked.media_type, locked.digest, locked.size, locked.chain_id)
+                == (&blob.media_type, blob.digest, blob.size, *chain)
+        });
+    let checks = [
+        ("manifest", locked.manifest == found.manifest()),
+        ("configuration", locked.config == *found.config()),
+        ("platform", locked.platform == *found.platform()),
+        ("layers", same_layers),
+    ];
+    for (what, _) in checks.iter().filter(|(_, same)| !same) {
+        findings.problems.push(format!("lock: `{name}`: {what}: not what the manifest in the layout says"));
+    }
+}
