@@ -62,11 +62,10 @@ impl OutDir {
         let Some(name) = path.file_name() else {
             return Err(Failure::usage(format!("`{}` cannot be an output", path.display())));
         };
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or_else(|| Path::new("."));
-        let dir = Dir::open_ambient_dir(parent, ambient_authority()).map_err(|error| {
-            Failure::because(format_args!("cannot write to `{}`", parent.display()), &error)
-        })?;
+        let parent = path.parent().unwrap_or_else(|| Path::new(""));
+        let open = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let dir =
+            Dir::open_ambient_dir(open, ambient_authority()).map_err(|error| write_failure(path, &error))?;
         Ok((Self { dir: Arc::new(dir), path: parent.into() }, name.into()))
     }
 

@@ -204,9 +204,10 @@ pub struct Listed {
 /// Lists the entries of any tar, with GNU and PAX names resolved.
 ///
 /// # Errors
-/// It cannot be read or is no tar.
+/// It cannot be read, is no tar, or ends without the two zero blocks that say that it is whole.
 pub fn list(tar: impl Read, mut each: impl FnMut(Listed)) -> io::Result<()> {
-    for entry in tar::Archive::new(tar).entries()? {
+    let mut archive = tar::Archive::new(EndSeen { inner: tar, end_seen: false });
+    for entry in archive.entries()? {
         let mut entry = entry?;
         // Sizes, owners and names may be in PAX records; tar-rs applies names and sizes, not owners.
         let (mut uid, mut gid) = (entry.header().uid()?, entry.header().gid()?);
@@ -236,5 +237,26 @@ pub fn list(tar: impl Read, mut each: impl FnMut(Listed)) -> io::Result<()> {
             target: entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned()),
         });
     }
-    Ok(())
+    // tar-rs takes the end of the data for the end of the tar, which hides a cut between two entries.
+    match archive.into_inner().end_seen {
+        true => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the tar ends without two zero blocks: it was cut",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Remembers whether the end of the data was met.
+struct EndSeen<R> {
+    inner: R,
+    end_seen: bool,
+}
+
+impl<R: Read> Read for EndSeen<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.end_seen |= count == 0 && !buffer.is_empty();
+        Ok(count)
+    }
 }

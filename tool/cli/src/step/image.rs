@@ -75,8 +75,7 @@ fn choose(
     entries.dedup_by_key(|entry| entry.blob.digest);
     let mut images = Vec::new();
     for entry in &entries {
-        let image =
-            read_image(layout, &entry.blob).map_err(|error| Failure::because(place, &error))?;
+        let image = read_image(layout, &entry.blob).map_err(|error| Failure::because(place, &error))?;
         if platform.is_none_or(|platform| platform == image.platform()) {
             images.push(image);
         }

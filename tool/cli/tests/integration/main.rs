@@ -1,0 +1,9 @@
+//! Tests of the program as people and build systems run it, and of the workspace's own rules.
+
+mod documents;
+mod golden;
+mod mistakes;
+mod run;
+mod steps;
+mod verify;
+mod workspace;

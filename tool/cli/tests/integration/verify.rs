@@ -1,0 +1,131 @@
+//! `verify` finds every kind of damage and lists all of it; `inspect` shows what is there.
+
+use std::fs;
+use std::path::Path;
+
+use crate::golden;
+use crate::run::{bad, good};
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let at = at.min(bytes.len() - 1);
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn whole_outputs_are_good() {
+    let dir = golden::build("verify-good", "2");
+    for path in [
+        "out",
+        "out/layer/site.tar.zst",
+        "out/layer/plain.tar",
+        "out/image/web.json",
+        "out/bundle/web.tar",
+        "out/bundle/all",
+        "out/seed/appliance",
+        "out/seed/appliance/seed.json",
+        "out/store/appliance.archives",
+    ] {
+        assert!(good(&dir, &["verify", path]).contains(": good"), "{path}");
+        assert!(!good(&dir, &["inspect", path]).is_empty(), "{path}");
+        let json = good(&dir, &["inspect", path, "--json"]);
+        serde_json::from_str::<serde_json::Value>(&json).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    let seed = good(&dir, &["inspect", "out/seed/appliance"]);
+    for shown in
+        ["seed id: sha256:", "docker.io/library/web:1", "for default, k8s.io: background", "critical, pinned"]
+    {
+        assert!(seed.contains(shown), "{shown} in {seed}");
+    }
+}
+
+#[test]
+fn all_damage_is_listed() {
+    let dir = golden::build("verify-damage", "2");
+    let blobs = dir.join("out/seed/appliance/blobs/sha256");
+    let lock: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("out/seed/appliance/seed.json")).expect("read"))
+            .expect("JSON");
+    let hex = |image: usize, layer: usize| {
+        let digest = lock["content"]["images"][image]["layers"][layer]["digest"].as_str().expect("a digest");
+        digest.trim_start_matches("sha256:").to_owned()
+    };
+    let (site, plain, base) = (hex(0, 0), hex(0, 1), hex(1, 0));
+    flip(&blobs.join(&plain), 700);
+    fs::remove_file(blobs.join(&site)).expect("removed");
+    fs::write(blobs.join(&base), "short").expect("written");
+    fs::write(blobs.join("0".repeat(64)), "nobody's").expect("written");
+    let message = bad(&dir, &["verify", "out/seed/appliance"], 1);
+    let zeros = "0".repeat(64);
+    for (blob, what) in [
+        (&plain, "found sha256:"),
+        (&site, "is not in"),
+        (&base, "expected 2048 bytes, found 5"),
+        (&zeros, "found sha256:"),
+    ] {
+        let line = message
+            .lines()
+            .find(|line| line.contains(blob.as_str()))
+            .unwrap_or_else(|| panic!("{blob} in {message}"));
+        assert!(line.contains(what), "{line}");
+    }
+}
+
+#[test]
+fn a_lock_that_does_not_fit_its_layout_is_found() {
+    let dir = golden::build("verify-lock", "2");
+    let path = dir.join("out/seed/appliance/seed.json");
+    let text = fs::read_to_string(&path).expect("read");
+    let cases = [
+        (text.replace("\"linux/amd64\"", "\"linux/arm64\""), "platform"),
+        (text.replace("library/web:1", "library/web:2"), "`docker.io/library/web:2` is not in `index.json`"),
+        (text.clone() + "\n", "not in canonical form"),
+        (text.replace("\"version\":1", "\"version\":2"), "format version 2, this program reads version 1"),
+        (text[..text.len() / 2].to_owned(), "not a valid seed lock"),
+    ];
+    for (damaged, what) in cases {
+        assert_ne!(damaged, text, "{what}");
+        fs::write(&path, damaged).expect("written");
+        let message = bad(&dir, &["verify", "out/seed/appliance"], 1);
+        assert!(message.contains(what), "{what} in {message}");
+    }
+}
+
+#[test]
+fn damaged_files_are_found_through_the_report() {
+    let paths = [
+        "layer/site.tar.zst",
+        "layer/plain.tar",
+        "bundle/web.tar",
+        "image/web.json",
+        "store/appliance.archives/k8s.io/www.tar",
+    ];
+    for (number, path) in paths.into_iter().enumerate() {
+        let dir = golden::build(&format!("verify-report-{number}"), "2");
+        let file = dir.join("out").join(path);
+        flip(&file, fs::metadata(&file).expect("there").len() as usize / 2);
+        let message = bad(&dir, &["verify", "out"], 1);
+        assert!(message.starts_with("error: out: "), "{path}: {message}");
+    }
+}
+
+#[test]
+fn truncated_archives_and_strange_files_get_clear_errors() {
+    let dir = golden::build("verify-strange", "2");
+    let tar = fs::read(dir.join("out/bundle/web.tar")).expect("read");
+    for length in (0..tar.len()).step_by(512) {
+        fs::write(dir.join("cut.tar"), &tar[..length]).expect("written");
+        // The end of a tar is optional: all that may go unseen are its two empty blocks.
+        if length + 1024 < tar.len() {
+            bad(&dir, &["verify", "cut.tar"], 1);
+        }
+    }
+    fs::write(dir.join("text"), "hello").expect("written");
+    fs::write(dir.join("other.json"), "{}").expect("written");
+    fs::create_dir(dir.join("empty")).expect("made");
+    for path in ["text", "other.json", "empty", "not there"] {
+        let message = bad(&dir, &["inspect", path], 1);
+        assert!(message.contains(&format!("`{path}`")), "{message}");
+    }
+}
