@@ -1,0 +1,179 @@
+//! The tar form of trees: whatever a tree holds comes back out of its tar, for readers other than ours too.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use ociseed_spec::{FileMode, Owner, TreePath};
+use ociseed_tree::{Builder, Content, Entry, Node, Precedence, Stat, Tree, tar as form};
+use proptest::prelude::*;
+
+/// What a path is, as a reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    kind: u8,
+    mode: u32,
+    uid: u64,
+    gid: u64,
+    data: Vec<u8>,
+}
+
+fn entry(kind: u8, mode: u16, owner: Owner, data: &[u8]) -> Entry {
+    let stat = Stat { mode: FileMode::new(mode), owner };
+    let node = match kind {
+        b'5' => Node::Directory,
+        b'2' => Node::Symlink(data.into()),
+        _ => Node::File(Content::bytes(data)),
+    };
+    Entry { stat, node }
+}
+
+fn tree(entries: &BTreeMap<Vec<u8>, Seen>) -> Tree {
+    let mut builder = Builder::new();
+    for (number, (path, seen)) in entries.iter().enumerate() {
+        let owner = Owner { uid: seen.uid as u32, gid: seen.gid as u32 };
+        let path = TreePath::parse(path).expect("generated paths are good");
+        builder.insert(
+            path,
+            entry(seen.kind, seen.mode as u16, owner, &seen.data),
+            Precedence::Explicit,
+            number,
+        );
+    }
+    builder.finish().expect("generated paths do not contradict each other")
+}
+
+fn bytes(tree: &Tree) -> Vec<u8> {
+    let mut out = Vec::new();
+    form::write(tree, &mut out).expect("memory takes all");
+    out
+}
+
+/// Reads a tar with tar-rs, PAX records applied.
+fn read(tar: &[u8]) -> Vec<(Vec<u8>, Seen)> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().expect("a tar");
+    let one = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut entry = entry.expect("a whole entry");
+        let header = entry.header();
+        let (mut uid, mut gid) = (header.uid().expect("uid"), header.gid().expect("gid"));
+        let (kind, mode) = (header.entry_type().as_byte(), header.mode().expect("mode"));
+        assert_eq!(header.mtime().expect("mtime"), 0);
+        for record in entry.pax_extensions().expect("records").into_iter().flatten() {
+            let record = record.expect("a record");
+            match record.key().expect("a key") {
+                "uid" => uid = record.value().expect("text").parse().expect("a number"),
+                "gid" => gid = record.value().expect("text").parse().expect("a number"),
+                _ => {}
+            }
+        }
+        let mut data = Vec::new();
+        entry.read_to_end(&mut data).expect("content");
+        if kind == b'2' {
+            data = entry.link_name_bytes().expect("a target").into_owned();
+        }
+        let path = entry.path_bytes().trim_ascii_end().to_vec();
+        (path.strip_suffix(b"/").unwrap_or(&path).to_vec(), Seen { kind, mode, uid, gid, data })
+    };
+    entries.map(one).collect()
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        8 => proptest::collection::vec(proptest::char::range('a', 'z').prop_map(|c| c as u8), 1..12),
+        1 => proptest::collection::vec(b'a'..=b'z', 90..255),
+        1 => Just("ünïcode".as_bytes().to_vec()),
+        1 => Just(b"not\xffutf8".to_vec()),
+    ];
+    proptest::collection::vec(word, 1..6).prop_map(|parts| parts.join(&b'/'))
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    let id = || prop_oneof![Just(0u64), 1..3_000_000u64, Just(u64::from(u32::MAX) - 1)];
+    let kind = prop_oneof![Just(b'0'), Just(b'2')];
+    let data = proptest::collection::vec(1..=255u8, 1..700);
+    (kind, 0..=0o7777u32, id(), id(), data).prop_map(|(kind, mode, uid, gid, data)| {
+        // A reader that stops at a newline would cut a target; trailing blanks are content.
+        let data = if kind == b'2' { data.into_iter().map(|byte| byte | 0x40).collect() } else { data };
+        Seen { kind, mode, uid, gid, data }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out_in_order(given in proptest::collection::btree_map(name(), seen(), 0..12)) {
+        // Leaves only: a path below another would be a contradiction.
+        let inside = |path: &Vec<u8>| given.keys().any(|other| other.starts_with(&[path.as_slice(), b"/"].concat()));
+        let leaves: BTreeMap<_, _> = given.iter().filter(|(path, _)| !inside(path)).map(|(p, s)| (p.clone(), s.clone())).collect();
+        let tree = tree(&leaves);
+        let tar = bytes(&tree);
+        prop_assert_eq!(tar.len() % 512, 0);
+        prop_assert_eq!(form::extents(&tree).map(|extent| extent.size()).sum::<u64>(), tar.len() as u64);
+        let found = read(&tar);
+        let paths: Vec<TreePath> = found.iter().map(|(path, _)| TreePath::parse(path).expect("good")).collect();
+        prop_assert!(paths.is_sorted());
+        for path in &paths {
+            let parent = path.parent().expect("not the root");
+            prop_assert!(parent.is_root() || paths.contains(&parent), "{:?} has no parent before it", path);
+        }
+        let files: BTreeMap<_, _> = found.into_iter().filter(|(_, seen)| seen.kind != b'5').collect();
+        prop_assert_eq!(files, leaves);
+    }
+}
+
+#[test]
+fn ustar_where_it_suffices_and_pax_where_not() {
+    let pax = |path: &[u8], owner: Owner, target: Option<&[u8]>| {
+        let mut builder = Builder::new();
+        let data = target.unwrap_or(b"x");
+        let kind = if target.is_some() { b'2' } else { b'0' };
+        builder.insert(
+            TreePath::parse(path).expect("good"),
+            entry(kind, 0o644, owner, data),
+            Precedence::Explicit,
+            0,
+        );
+        bytes(&builder.finish().expect("one path"))
+            .chunks(512)
+            .any(|block| block[156] == b'x' && &block[257..262] == b"ustar")
+    };
+    let root = Owner::default();
+    let deep = |parts: usize| vec!["d".repeat(49); parts].join("/");
+    assert!(!pax("n".repeat(100).as_bytes(), root, None));
+    assert!(pax("n".repeat(101).as_bytes(), root, None), "nowhere to split");
+    assert!(!pax(deep(5).as_bytes(), root, None), "249 bytes split at a slash");
+    assert!(pax(deep(6).as_bytes(), root, None), "299 bytes do not");
+    assert!(pax("ü".as_bytes(), root, None));
+    assert!(!pax(b"a", root, Some("t".repeat(100).as_bytes())));
+    assert!(pax(b"a", root, Some("t".repeat(101).as_bytes())));
+    assert!(!pax(b"a", Owner { uid: 2_097_151, gid: 0 }, None));
+    assert!(pax(b"a", Owner { uid: 0, gid: 2_097_152 }, None));
+}
+
+#[test]
+fn gnu_tar_reads_it() {
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(130));
+    let owner = Owner { uid: 4_000_000, gid: 5_000_000 };
+    let mut builder = Builder::new();
+    for (number, (path, kind, data)) in
+        [(long.as_str(), b'0', "x"), ("link", b'2', &"t".repeat(300)), ("é", b'0', "")]
+            .into_iter()
+            .enumerate()
+    {
+        let path = TreePath::parse(path.as_bytes()).expect("good");
+        builder.insert(path, entry(kind, 0o640, owner, data.as_bytes()), Precedence::Explicit, number);
+    }
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gnu.tar");
+    std::fs::write(&file, bytes(&builder.finish().expect("no contradiction"))).expect("written");
+    let mut tar = std::process::Command::new("tar");
+    let output =
+        tar.args(["--numeric-owner", "-tvf"]).arg(&file).env("LC_ALL", "C.UTF-8").output().expect("GNU tar");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let listing = String::from_utf8(output.stdout).expect("UTF-8");
+    for part in [&long, &"t".repeat(300), "é", "4000000/5000000"] {
+        assert!(listing.contains(part), "{part} in {listing}");
+    }
+}
