@@ -1,7 +1,8 @@
 //! The tar form of trees: whatever a tree holds comes back out of its tar, for readers other than ours too.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 
 use ociseed_spec::{FileMode, Owner, TreePath};
 use ociseed_tree::{Builder, Content, Entry, Node, Precedence, Stat, Tree, tar as form};
@@ -162,11 +163,17 @@ fn gnu_tar_reads_it() {
         let path = TreePath::parse(path.as_bytes()).expect("good");
         builder.insert(path, entry(kind, 0o640, owner, data.as_bytes()), Precedence::Explicit, number);
     }
-    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("gnu.tar");
-    std::fs::write(&file, bytes(&builder.finish().expect("no contradiction"))).expect("written");
-    let mut tar = std::process::Command::new("tar");
-    let output =
-        tar.args(["--numeric-owner", "-tvf"]).arg(&file).env("LC_ALL", "C.UTF-8").output().expect("GNU tar");
+    let tar = bytes(&builder.finish().expect("no contradiction"));
+    let mut child = Command::new("tar")
+        .args(["--numeric-owner", "-tvf", "-"])
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("GNU tar is on every build machine");
+    child.stdin.take().expect("piped").write_all(&tar).expect("tar reads all of it");
+    let output = child.wait_with_output().expect("tar ends");
     assert!(
         output.status.success() && output.stderr.is_empty(),
         "{}",
