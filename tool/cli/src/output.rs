@@ -80,7 +80,8 @@ impl OutDir {
     }
 
     /// Opens a directory below, making it where it is not there.
-    pub(crate) fn below(&self, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn below(&self, name: impl AsRef<Path>) -> Result<Self, Failure> {
+        let name = name.as_ref();
         let path = self.shown(name);
         let open = || {
             self.dir.create_dir_all(name)?;
@@ -173,16 +174,23 @@ impl Stage {
     /// Returns the hidden directory as a place to write to.
     pub(crate) fn out(&self) -> OutDir {
         let (dir, _) = self.opened.as_ref().expect("opened when it was made");
-        OutDir { dir: Arc::clone(dir), path: self.parent.shown(&self.name) }
+        // Called by where things will be: that is what people asked for and can look at.
+        OutDir { dir: Arc::clone(dir), path: self.parent.path.clone() }
     }
 
     /// Moves a finished directory or file of the stage to `name` below `to`.
     ///
     /// `replace` tells whether a directory that is there and not empty may go.
-    pub(crate) fn commit(&self, from: &str, to: &OutDir, name: &OsStr, replace: bool) -> Result<(), Failure> {
+    pub(crate) fn commit(
+        &self,
+        from: impl AsRef<Path>,
+        to: &OutDir,
+        name: &OsStr,
+        replace: bool,
+    ) -> Result<(), Failure> {
         let path = to.shown(name);
         let (old, new) = (self.out(), &to.dir);
-        let rename = |flags| rustix::fs::renameat_with(&*old.dir, from, &**new, name, flags);
+        let rename = |flags| rustix::fs::renameat_with(&*old.dir, from.as_ref(), &**new, name, flags);
         match rename(RenameFlags::empty()) {
             Ok(()) => Ok(()),
             // A directory that is not empty, or a file in place of a directory.

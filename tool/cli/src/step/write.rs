@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use cap_std::fs::{Permissions, PermissionsExt};
-use ociseed_media::{write_directory, write_tar};
+use ociseed_media::{DirectoryError, write_directory, write_tar};
 use ociseed_spec::{Digest, Hasher};
 use ociseed_tree::{ReadError, Tree};
 
@@ -29,18 +29,21 @@ pub(crate) fn write_tree(tree: &Tree, form: Form, path: &Path) -> Result<(), Fai
         }
         Form::Directory => {
             let stage = out.stage()?;
-            stage_directory(tree, &stage.out(), "tree")?;
-            stage.commit("tree", &out, &name, false)
+            stage_directory(tree, &stage.out(), &name)?;
+            stage.commit(&name, &out, &name, false)
         }
     }
 }
 
 /// Writes a tree as a new directory of a stage.
-pub(crate) fn stage_directory(tree: &Tree, out: &OutDir, name: &str) -> Result<(), Failure> {
+pub(crate) fn stage_directory(tree: &Tree, out: &OutDir, name: impl AsRef<Path>) -> Result<(), Failure> {
     let dir = out.below(name)?;
     let fail = |error| write_failure(&dir.shown(""), &error);
     dir.dir().set_permissions(".", Permissions::from_mode(0o755)).map_err(fail)?;
-    write_directory(tree, dir.dir()).map_err(|error| Failure::new(chain(&error)))
+    write_directory(tree, dir.dir()).map_err(|error| match error {
+        DirectoryError::Write { path, source } => write_failure(&dir.shown(&path.to_string()[1..]), &source),
+        error => Failure::new(chain(&error)),
+    })
 }
 
 /// Tells errors of reading from those of writing, which name the output.
