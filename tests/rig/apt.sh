@@ -3,20 +3,21 @@
 # vouch for it.
 
 # Prints the URIs of the host's package sources, one a line, without repeats. apt itself reads them, so every format
-# that it knows counts.
+# that it knows counts; what `update` would download is known before anything was downloaded, as in a fresh image.
 host_mirrors() {
     local uri list
-    # shellcheck disable=SC2016 # a format of apt's, not a shell expansion
-    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '!seen[$0]++' | while read -r uri; do
-        case $uri in
-        mirror+file:*)
-            # Debian's cloud images name their mirror in a file.
-            list=${uri#mirror+file:}
-            awk '/^[a-z]/ { print $1 }' "/${list##+(/)}"
-            ;;
-        http://* | https://* | file:* | copy:*) printf '%s\n' "$uri" ;;
-        esac
-    done
+    # 'http://host/debian/dists/bookworm/InRelease' host_debian_dists_bookworm_InRelease 0
+    apt-get update --print-uris | sed -n "s|^'\(.*\)/dists/.*/InRelease' .*|\1|p" | awk '!seen[$0]++' |
+        while read -r uri; do
+            case $uri in
+            mirror+file:*)
+                # Debian's cloud images name their mirror in a file.
+                list=${uri#mirror+file:}
+                awk '/^[a-z]/ { print $1 }' "/${list##+(/)}"
+                ;;
+            http://* | https://* | file:* | copy:*) printf '%s\n' "$uri" ;;
+            esac
+        done
 }
 
 # Downloads the signed index of a suite ($1) from a mirror ($2) to a file ($3).
