@@ -1,6 +1,7 @@
 //! One gRPC call: messages out, messages in, the verdict in the trailers.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,12 +44,17 @@ impl Scope<'_> {
         limit: Duration,
         message: &A,
     ) -> Result<B, Error> {
+        decode(method, self.unary_frame(method, limit, frame::encode(message))?)
+    }
+
+    /// The part of a unary call that no type has to be known for: the loader has one copy of it.
+    fn unary_frame(&self, method: &'static str, limit: Duration, frame: Bytes) -> Result<Bytes, Error> {
         let mut call = self.call(method, Some(limit))?;
-        call.send(message, true, limit)?;
-        let answer = call.receive(limit)?;
+        call.send_frame(frame, true, limit)?;
+        let answer = call.receive_bytes(limit)?;
         let answer = answer.ok_or_else(|| call.wire.protocol("it ended without an answer"))?;
         // What counts is the status behind the message.
-        match call.receive::<B>(limit)? {
+        match call.receive_bytes(limit)? {
             None => Ok(answer),
             Some(_) => Err(call.wire.protocol("a second answer came")),
         }
@@ -62,10 +68,14 @@ impl<'c> Scope<'c> {
         client.count(|tally| *tally.calls.entry(method).or_default() += 1);
         let request = self.request(method, timeout)?;
         let requests = client.requests();
-        let (answer, sending) = client.wait(method, client.limit(), async move {
-            let mut requests = requests.ready().await.map_err(|source| Error::Lost { method, source })?;
-            requests.send_request(request, false).map_err(|source| Error::Lost { method, source })
-        })?;
+        let (answer, sending) = client.wait(
+            method,
+            client.limit(),
+            pin!(async move {
+                let mut requests = requests.ready().await.map_err(|source| Error::Lost { method, source })?;
+                requests.send_request(request, false).map_err(|source| Error::Lost { method, source })
+            }),
+        )?;
         let wire = Wire { method, sending, answer: Answer::Head(answer), deframer: Deframer::default() };
         Ok(Call { client, wire })
     }
@@ -94,23 +104,28 @@ impl Call<'_> {
     ///
     /// An engine that ended the call meanwhile has said why: that is the error then.
     pub(crate) fn send(&mut self, message: &impl Message, last: bool, limit: Duration) -> Result<(), Error> {
-        let method = self.wire.method;
-        let frame = frame::encode(message);
+        self.send_frame(frame::encode(message), last, limit)
+    }
+
+    fn send_frame(&mut self, frame: Bytes, last: bool, limit: Duration) -> Result<(), Error> {
         let wire = &mut self.wire;
-        let open = self.client.wait(method, limit, async { Ok(wire.push(frame, last).await) })?;
+        let open = self.client.wait(wire.method, limit, pin!(async { Ok(wire.push(frame, last).await) }))?;
         if open {
             return Ok(());
         }
-        while self.receive::<crate::wire::Empty>(limit)?.is_some() {}
+        while self.receive_bytes(limit)?.is_some() {}
         Err(self.wire.protocol("it ended before everything was sent"))
     }
 
     /// Receives the next message; `None` when the engine ended the call with OK.
     pub(crate) fn receive<B: Message + Default>(&mut self, limit: Duration) -> Result<Option<B>, Error> {
         let method = self.wire.method;
+        self.receive_bytes(limit)?.map(|bytes| decode(method, bytes)).transpose()
+    }
+
+    fn receive_bytes(&mut self, limit: Duration) -> Result<Option<Bytes>, Error> {
         let wire = &mut self.wire;
-        let Some(bytes) = self.client.wait(method, limit, wire.pull())? else { return Ok(None) };
-        B::decode(bytes).map(Some).map_err(|error| self.wire.protocol(&format!("an answer cannot be read: {error}")))
+        self.client.wait(wire.method, limit, pin!(wire.pull()))
     }
 
     /// Returns the client that the call goes through.
@@ -177,7 +192,9 @@ impl Wire {
 
     fn verdict(&mut self, trailers: &HeaderMap) -> Result<Option<Bytes>, Error> {
         let method = self.method;
-        let text = |name: &str| trailers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let text = |name: &str| {
+            trailers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
         let status = text("grpc-status").ok_or_else(|| self.protocol("it ended without a status"))?;
         match Code::from_trailer(&status).map_err(|reason| self.protocol(&reason))? {
             Some(code) => {
@@ -195,6 +212,11 @@ impl Wire {
     fn protocol(&self, reason: &str) -> Error {
         Error::Protocol { method: self.method, reason: reason.to_owned() }
     }
+}
+
+fn decode<B: Message + Default>(method: &'static str, bytes: Bytes) -> Result<B, Error> {
+    let unreadable = |error| Error::Protocol { method, reason: format!("an answer cannot be read: {error}") };
+    B::decode(bytes).map_err(unreadable)
 }
 
 /// Tells a call that the engine gave up (a reset stream) from a connection that is gone.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ use crate::Error;
 /// How often a wait looks whether it shall stop: short against the 2 s that a service is given to end.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// What the engine may send before we read: enough for one of containerd's 1 MiB read messages,
+/// What the engine may send before we read: enough to keep it busy on a local socket,
 /// and it bounds what the connection buffers.
-const WINDOW: u32 = 1 << 20;
+const WINDOW: u32 = 256 << 10;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
@@ -69,7 +69,10 @@ pub struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("options", &self.options).field("tally", &self.tally).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("options", &self.options)
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,19 +87,22 @@ impl Client {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let limit = options.limit;
         let wait = Wait { method: METHOD, limit, stop: Some(&options.stop) };
-        let requests = wait.on(&runtime, async {
-            let stream = UnixStream::connect(socket).await.map_err(failed)?;
-            let (requests, connection) = h2::client::Builder::new()
-                .initial_window_size(WINDOW)
-                .initial_connection_window_size(WINDOW)
-                .enable_push(false)
-                .handshake(stream)
-                .await
-                .map_err(|source| Error::Lost { method: METHOD, source })?;
-            // Calls that are under way get the connection's error; nobody else needs it.
-            tokio::spawn(async move { drop(connection.await) });
-            Ok(requests)
-        })??;
+        let requests = wait.on(
+            &runtime,
+            pin!(async {
+                let stream = UnixStream::connect(socket).await.map_err(failed)?;
+                let (requests, connection) = h2::client::Builder::new()
+                    .initial_window_size(WINDOW)
+                    .initial_connection_window_size(WINDOW)
+                    .enable_push(false)
+                    .handshake(stream)
+                    .await
+                    .map_err(|source| Error::Lost { method: METHOD, source })?;
+                // Calls that are under way get the connection's error; nobody else needs it.
+                tokio::spawn(async move { drop(connection.await) });
+                Ok(requests)
+            }),
+        )?;
         Ok(Self {
             runtime,
             requests,
@@ -149,11 +155,11 @@ impl Client {
         &self,
         method: &'static str,
         limit: Duration,
-        future: impl Future<Output = Result<T, Error>>,
+        future: Pin<&mut dyn Future<Output = Result<T, Error>>>,
     ) -> Result<T, Error> {
         let options = self.options.borrow();
         let stop = self.heed_stop.get().then_some(&*options.stop);
-        Wait { method, limit, stop }.on(&self.runtime, future)?
+        Wait { method, limit, stop }.on(&self.runtime, future)
     }
 }
 
@@ -165,9 +171,13 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    fn on<F: Future>(&self, runtime: &Runtime, future: F) -> Result<F::Output, Error> {
+    /// Not generic over the future: a copy of this for each would cost the loader 20 KB.
+    fn on<T>(
+        &self,
+        runtime: &Runtime,
+        mut future: Pin<&mut dyn Future<Output = Result<T, Error>>>,
+    ) -> Result<T, Error> {
         let deadline = Instant::now() + self.limit;
-        let mut future = pin!(future);
         runtime.block_on(async {
             loop {
                 if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
@@ -175,7 +185,7 @@ impl Wait<'_> {
                 }
                 let left = deadline.saturating_duration_since(Instant::now());
                 match tokio::time::timeout(left.min(GLANCE), &mut future).await {
-                    Ok(output) => return Ok(output),
+                    Ok(output) => return output,
                     Err(_) if left <= GLANCE => {
                         return Err(Error::Deadline { method: self.method, limit: self.limit });
                     }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::call::Call;
 use crate::client::Scope;
 use crate::wire::{
-    AbortRequest, ByDigest, Empty, FieldMask, Filters, Info, InfoResponse, ListContentResponse, ListStatusesResponse,
-    ReadContentRequest, ReadContentResponse, UpdateContentRequest, WriteAction, WriteContentRequest,
-    WriteContentResponse,
+    AbortRequest, ByDigest, Empty, FieldMask, Filters, Info, InfoResponse, ListContentResponse,
+    ListStatusesResponse, ReadContentRequest, ReadContentResponse, UpdateContentRequest, WriteAction,
+    WriteContentRequest, WriteContentResponse,
 };
 use crate::{Code, Error};
 
@@ -203,7 +203,12 @@ impl ContentWriter<'_> {
     }
 
     /// Sends one message and returns the offset of the answer.
-    fn exchange(&mut self, action: WriteAction, data: Bytes, labels: BTreeMap<String, String>) -> Result<u64, Error> {
+    fn exchange(
+        &mut self,
+        action: WriteAction,
+        data: Bytes,
+        labels: BTreeMap<String, String>,
+    ) -> Result<u64, Error> {
         let client = self.call.client();
         let (limit, slow) = (client.limit(), client.slow_limit());
         let commit = action == WriteAction::Commit;

@@ -25,7 +25,7 @@ pub enum Error {
         source: h2::Error,
     },
     /// The engine did not answer in time.
-    #[error("no answer to {method} within {} s", limit.as_secs_f32())]
+    #[error("no answer to {method} within {} ms", limit.as_millis())]
     Deadline {
         /// The call.
         method: &'static str,
@@ -147,7 +147,12 @@ mod tests {
 
     #[test]
     fn trailers_become_codes() {
-        let cases = [("0", None), ("5", Some(Code::NotFound)), ("16", Some(Code::Unauthenticated)), ("99", Some(Code::Unknown))];
+        let cases = [
+            ("0", None),
+            ("5", Some(Code::NotFound)),
+            ("16", Some(Code::Unauthenticated)),
+            ("99", Some(Code::Unknown)),
+        ];
         for (text, code) in cases {
             assert_eq!(Code::from_trailer(text), Ok(code), "{text}");
         }

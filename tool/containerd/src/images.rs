@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::client::Scope;
 use crate::content::label_paths;
-use crate::wire::{DeleteImageRequest, Descriptor, Empty, FieldMask, Filters, Image, ImageRequest, ListImagesResponse};
+use crate::wire::{
+    DeleteImageRequest, Descriptor, Empty, FieldMask, Filters, Image, ImageRequest, ListImagesResponse,
+};
 use crate::{Code, Error};
 
 const LIST: &str = "containerd.services.images.v1.Images/List";

@@ -42,7 +42,8 @@ impl Client {
     /// See [`Error`].
     pub fn create_namespace(&self, name: &str) -> Result<(), Error> {
         let request = NamespaceRequest { namespace: Some(Namespace { name: name.to_owned() }) };
-        match self.engine().unary::<_, NamespaceRequest>(CREATE, self.limit(), &request) {
+        // containerd 1.6 publishes the event in the namespace of the call, and fails when there is none.
+        match self.scope(name).unary::<_, Empty>(CREATE, self.limit(), &request) {
             Err(error) if error.code() != Some(Code::AlreadyExists) => Err(error),
             _ => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! A preseed directory as a source: `<namespace>/<file>.tar`, each an oci-archive that says itself what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use ociseed_spec::lock::{BlobRef, Class, Namespace};
 use ociseed_spec::{Digest, Reference};
 use ociseed_store::{Archive, ArchiveError, BlobError, IndexEntry};
 
+use crate::collect::set;
 use crate::manifest::{self, Document, ManifestError};
 use crate::source::{Blobs, Refused, Source, Store, Wanted};
 use crate::talk::chain;
@@ -61,24 +62,23 @@ pub(crate) fn open(path: &Path) -> Result<Source, ArchivesError> {
     let failed = |source| ArchivesError { place: path.display().to_string(), source };
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(failed)?;
     let mut reading = Reading::default();
-    for namespace in names(&dir).map_err(failed)? {
+    for namespace in names(&dir, ".").map_err(failed)? {
         reading.namespace(&dir, &namespace);
     }
     Ok(Source { owner: OWNER.to_owned(), images: reading.images, refused: reading.refused })
 }
 
-/// Lists a directory in the order of names, so that every run meets archives in the same order.
-fn names(dir: &Dir) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in dir.entries()? {
+/// Lists a directory; sorted, so that every run meets archives in the same order.
+fn names(dir: &Dir, below: &str) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in dir.read_dir(below)? {
         let name = entry?.file_name();
         // Names that are no UTF-8 end with `.tar` or not like any other; the message shows them as well as it can.
         let name = name.to_string_lossy().into_owned();
         if !name.starts_with('.') {
-            names.push(name);
+            names.insert(name);
         }
     }
-    names.sort();
     Ok(names)
 }
 
@@ -92,17 +92,16 @@ struct Reading {
 
 impl Reading {
     fn namespace(&mut self, dir: &Dir, namespace: &str) {
-        let listed = namespace.parse::<Namespace>().map_err(|error| error.to_string()).and_then(|_| {
-            let below = dir.open_dir(namespace).map_err(|error| format!("`{namespace}`: {error}"))?;
-            let files = names(&below).map_err(|error| format!("`{namespace}`: {error}"))?;
-            Ok((below, files))
-        });
+        let listed = namespace
+            .parse::<Namespace>()
+            .map_err(|error| error.to_string())
+            .and_then(|_| names(dir, namespace).map_err(|error| format!("`{namespace}`: {error}")));
         match listed {
             Err(error) => self.refuse(namespace, None, error),
-            Ok((below, files)) => {
+            Ok(files) => {
                 for file in files {
                     let place = format!("{namespace}/{file}");
-                    if let Err(error) = self.archive(&below, namespace, &file, &place) {
+                    if let Err(error) = self.archive(dir, namespace, &place) {
                         self.refuse(namespace, None, place_error(&place, &error));
                     }
                 }
@@ -110,11 +109,11 @@ impl Reading {
         }
     }
 
-    fn archive(&mut self, dir: &Dir, namespace: &str, file: &str, place: &str) -> Result<(), ArchiveProblem> {
-        if !file.ends_with(".tar") {
+    fn archive(&mut self, dir: &Dir, namespace: &str, place: &str) -> Result<(), ArchiveProblem> {
+        if !place.ends_with(".tar") {
             return Err(ArchiveProblem::Ending);
         }
-        let archive = Archive::open(open_regular(dir, file)?, place)?;
+        let archive = Archive::open(open_regular(dir, place)?, place)?;
         let mut by_target: BTreeMap<Digest, (BlobRef, Vec<Reference>)> = BTreeMap::new();
         for entry in archive.index() {
             let (blob, name) = named(entry)?;
@@ -134,15 +133,13 @@ impl Reading {
     }
 
     fn add(&mut self, mut image: Wanted, place: &str) {
-        let mut names = std::mem::take(&mut image.names);
-        names.sort();
-        names.dedup();
-        for name in names {
+        for name in set(std::mem::take(&mut image.names)) {
             let key = (image.namespace.clone(), name.clone());
             match self.claimed.get(&key).copied() {
                 Some(digest) if digest != image.target.digest => {
                     let found = image.target.digest;
-                    let error = format!("`{place}`: `{name}` is {digest} in an earlier archive, here {found}");
+                    let error =
+                        format!("`{place}`: `{name}` is {digest} in an earlier archive, here {found}");
                     self.refuse(&image.namespace, Some(name.to_string()), error);
                 }
                 Some(_) => {}
@@ -168,6 +165,7 @@ fn place_error(place: &str, error: &ArchiveProblem) -> String {
     if text.contains(place) { text } else { format!("`{place}`: {text}") }
 }
 
+/// Opens a file by its path from the preseed directory, which links in it may use but not leave.
 fn open_regular(dir: &Dir, file: &str) -> Result<File, ArchiveProblem> {
     // Asked first: opening a pipe would wait for somebody to write to it.
     let kind = dir.metadata(file).map_err(ArchiveProblem::Open)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ociseed_containerd::{Client, Code, ContentWriter, Error, Scope};
@@ -16,11 +16,13 @@ use crate::talk::chain;
 /// How much of a blob is in memory at a time; the engine takes messages of up to 16 MiB.
 const PIECE: usize = 256 << 10;
 
-/// Starts the names of our ingests, followed by the blob's digest.
+/// Starts the names of our ingests; a run's name and the blob's digest follow.
 pub(crate) const INGEST_PREFIX: &str = "ociseed-";
 
-/// How long an ingest may stay locked by a writer that is gone: the engine notices a broken stream at once.
-const LOCKED: Duration = Duration::from_secs(5);
+/// How often, and after which pause, giving an ingest up is tried again: for less than a second together, which
+/// leaves time for the rest within the 2 s that a service has to end.
+const ABORTS: u32 = 40;
+const ABORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What reading a blob back showed.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +73,12 @@ impl<'c> Content<'c> {
     ///
     /// # Errors
     /// The engine cannot say.
-    pub(crate) fn read_back(&mut self, namespace: &str, digest: &Digest, size: u64) -> Result<Reading, Failure> {
+    pub(crate) fn read_back(
+        &mut self,
+        namespace: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Reading, Failure> {
         if self.right.contains(digest) {
             return Ok(Reading::Right);
         }
@@ -105,7 +112,7 @@ impl<'c> Content<'c> {
     /// The source's copy is damaged, or the engine says no. The ingest is gone then, if the engine still answers.
     pub(crate) fn write(&mut self, leases: &mut Leases<'c>, put: Put<'_>) -> Result<u64, Failure> {
         let scope = leases.scope(put.namespace)?;
-        let name = format!("{INGEST_PREFIX}{}", put.digest);
+        let name = format!("{}-{}", leases.run(), put.digest);
         self.open = Some((put.namespace.to_owned(), name.clone()));
         let written = Self::write_ingest(&scope, &name, put);
         if let Err(Failure::Image(_)) = &written {
@@ -118,7 +125,7 @@ impl<'c> Content<'c> {
     }
 
     fn write_ingest(scope: &Scope<'_>, name: &str, put: Put<'_>) -> Result<u64, Failure> {
-        let mut writer = match open_writer(scope, name, put) {
+        let mut writer = match scope.write_content(name, &put.digest.to_string(), put.size) {
             // Somebody else was quicker: what is there is read back like anything else.
             Err(error) if error.code() == Some(Code::AlreadyExists) => {
                 if !put.labels.is_empty() {
@@ -142,10 +149,26 @@ impl<'c> Content<'c> {
     /// # Errors
     /// The engine says no.
     pub(crate) fn abort(&mut self) -> Result<(), Failure> {
-        if let Some((namespace, name)) = self.open.take() {
-            self.client.scope(&namespace).abort_ingest(&name)?;
+        match self.open.take() {
+            Some((namespace, name)) => abort_ingest(&self.client.scope(&namespace), &name),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// Gives an ingest up, also while the engine is still closing the file of a writer that is gone: it fails until then.
+///
+/// # Errors
+/// The engine goes on saying no.
+pub(crate) fn abort_ingest(scope: &Scope<'_>, name: &str) -> Result<(), Failure> {
+    let mut attempts = 0;
+    loop {
+        match scope.abort_ingest(name) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_fatal() || attempts == ABORTS => return Err(error.into()),
+            Err(_) => attempts += 1,
+        }
+        std::thread::sleep(ABORT_PAUSE);
     }
 }
 
@@ -153,27 +176,10 @@ impl<'c> Content<'c> {
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Status { code: Code::OutOfRange | Code::DataLoss, .. } => true,
-        Error::Status { message, .. } => message.contains("input/output error") || message.contains("unexpected EOF"),
-        _ => false,
-    }
-}
-
-/// Opens an ingest at its beginning, waiting for a writer that is just going away.
-fn open_writer<'c>(scope: &Scope<'c>, name: &str, put: Put<'_>) -> Result<ContentWriter<'c>, Error> {
-    let deadline = Instant::now() + LOCKED;
-    loop {
-        match scope.write_content(name, &put.digest.to_string(), put.size) {
-            Ok(writer) if writer.offset() == 0 || writer.offset() == put.size => return Ok(writer),
-            // Part of a blob that we do not know the origin of.
-            Ok(writer) => {
-                drop(writer);
-                scope.abort_ingest(name)?;
-            }
-            Err(error) if error.code() == Some(Code::Unavailable) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) => return Err(error),
+        Error::Status { message, .. } => {
+            message.contains("input/output error") || message.contains("unexpected EOF")
         }
+        _ => false,
     }
 }
 

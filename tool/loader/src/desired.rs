@@ -1,9 +1,10 @@
 //! Compares one record with what the seed wants of it; pure, so every rule of ownership is a line in a table of tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ociseed_containerd::{ImageRecord, Target};
 
+use crate::collect::map;
 use crate::source::Wanted;
 
 /// Says whose a record or lease is.
@@ -42,7 +43,7 @@ pub(crate) fn record_names(image: &Wanted) -> Vec<String> {
     if image.namespace == CRI_NAMESPACE {
         names.extend(image.names.iter().map(|name| name.with_digest(&image.target.digest).to_string()));
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
 }
@@ -69,8 +70,7 @@ pub(crate) fn change(
     if !(ours || same || take_over) {
         return Change::Conflict(actual.target.digest.clone());
     }
-    let mut missing: BTreeMap<_, _> =
-        labels.into_iter().filter(|(key, value)| actual.labels.get(key) != Some(value)).collect();
+    let mut missing = missing_labels(&labels, &actual.labels);
     // A pin that we set goes with our wish for it; one that others set is theirs.
     if ours && !image.pin && actual.labels.contains_key(CRI_PINNED.0) {
         missing.insert(CRI_PINNED.0.to_owned(), String::new());
@@ -90,7 +90,7 @@ fn labels(image: &Wanted, owner: &str) -> BTreeMap<String, String> {
         labels.push(CRI_MANAGED);
         labels.extend(image.pin.then_some(CRI_PINNED));
     }
-    labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    map(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())))
 }
 
 /// Returns those of `wanted` labels that `actual` lacks or has with another value.
@@ -99,7 +99,7 @@ pub(crate) fn missing_labels(
     actual: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let missing = wanted.iter().filter(|(key, value)| actual.get(*key) != Some(value));
-    missing.map(|(key, value)| (key.clone(), value.clone())).collect()
+    map(missing.map(|(key, value)| (key.clone(), value.clone())))
 }
 
 #[cfg(test)]
@@ -155,12 +155,37 @@ mod tests {
         let cases = [
             ("absent", None, false, Change::Create(record(b"new", &all))),
             ("settled", Some(record(b"new", &all)), false, Change::Keep),
-            ("settled, more labels", Some(record(b"new", &[all[0], all[1], all[2], foreign[0]])), false, Change::Keep),
+            (
+                "settled, more labels",
+                Some(record(b"new", &[all[0], all[1], all[2], foreign[0]])),
+                false,
+                Change::Keep,
+            ),
             ("pin lost", Some(record(b"new", &all[..2])), false, Change::Label(record(b"new", &all[2..]))),
-            ("foreign, same digest", Some(record(b"new", &foreign)), false, Change::Label(record(b"new", &all))),
-            ("foreign, other digest", Some(record(b"old", &foreign)), false, Change::Conflict(Digest::of(b"old").to_string())),
-            ("foreign, taken over", Some(record(b"old", &foreign)), true, Change::Retarget(record(b"new", &all))),
-            ("of an older seed", Some(record(b"old", &old)), false, Change::Retarget(record(b"new", &all[..1]))),
+            (
+                "foreign, same digest",
+                Some(record(b"new", &foreign)),
+                false,
+                Change::Label(record(b"new", &all)),
+            ),
+            (
+                "foreign, other digest",
+                Some(record(b"old", &foreign)),
+                false,
+                Change::Conflict(Digest::of(b"old").to_string()),
+            ),
+            (
+                "foreign, taken over",
+                Some(record(b"old", &foreign)),
+                true,
+                Change::Retarget(record(b"new", &all)),
+            ),
+            (
+                "of an older seed",
+                Some(record(b"old", &old)),
+                false,
+                Change::Retarget(record(b"new", &all[..1])),
+            ),
             ("moved by a user", Some(record(b"old", &all)), false, Change::Retarget(record(b"new", &[]))),
         ];
         let image = wanted("k8s.io", true);

@@ -34,7 +34,11 @@ pub(crate) enum WaitError {
 ///
 /// # Errors
 /// It does not in time, or the loader is told to stop.
-pub(crate) fn wait(socket: &Path, wait: Duration, stop: &Arc<AtomicBool>) -> Result<(Client, EngineVersion), WaitError> {
+pub(crate) fn wait(
+    socket: &Path,
+    wait: Duration,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Client, EngineVersion), WaitError> {
     let deadline = Instant::now() + wait;
     let mut pause = FIRST_PAUSE;
     loop {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ociseed_containerd::{Client, Lease, Scope};
 
+use crate::collect::{map, set};
 use crate::desired::OWNER_LABEL;
 use crate::failure::Failure;
 use crate::time;
@@ -12,24 +13,25 @@ use crate::time;
 /// Ends a lease that nobody released, should this loader never run again.
 const EXPIRE_LABEL: &str = "containerd.io/gc.expire";
 const LIFE: Duration = Duration::from_secs(24 * 3600);
-/// A lease with less than this left is made anew: the run under it could take as long.
-const LEAST_LEFT: Duration = Duration::from_secs(3600);
 
 /// Starts the names of our leases of repairs, followed by the blob's 64 digits.
 pub(crate) const REPAIR_PREFIX: &str = "ociseed-repair-";
-const SWEEP: &str = "ociseed-sweep";
 
 /// The leases of one run.
+///
+/// Every run has a name of its own: what an engine still has in its queue from
+/// a loader that was killed cannot hit this one's lease. The old lease goes
+/// when this run ends, so what it holds is not lost in between.
 #[derive(Debug)]
 pub(crate) struct Leases<'c> {
     client: &'c Client,
     owner: String,
-    id: String,
+    run: String,
     /// Namespaces that the engine has.
     namespaces: BTreeSet<String>,
     /// Leases of ours that were there or were made, but for those of repairs.
     held: BTreeMap<String, BTreeSet<String>>,
-    /// Namespaces in which this run's lease is good.
+    /// Namespaces in which this run has its lease.
     taken: BTreeSet<String>,
     /// Leases of repairs that were there, by namespace.
     repairs: Vec<(String, Lease)>,
@@ -41,15 +43,13 @@ impl<'c> Leases<'c> {
     /// # Errors
     /// The engine says no.
     pub(crate) fn observe(client: &'c Client, owner: &str) -> Result<Self, Failure> {
-        let id = match owner.strip_prefix("sha256:") {
-            Some(hex) => format!("ociseed-{}", &hex[..16]),
-            None => format!("ociseed-{owner}"),
-        };
-        let namespaces: BTreeSet<_> = client.namespaces()?.into_iter().collect();
+        let short = owner.strip_prefix("sha256:").map_or(owner, |hex| &hex[..16]);
+        let run = format!("ociseed-{short}-{:x}", time::nanoseconds());
+        let namespaces = set(client.namespaces()?);
         let mut leases = Self {
             client,
             owner: owner.to_owned(),
-            id,
+            run,
             namespaces,
             held: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -67,10 +67,6 @@ impl<'c> Leases<'c> {
         if lease.id.starts_with(REPAIR_PREFIX) {
             self.repairs.push((namespace.to_owned(), lease));
             return;
-        }
-        let fresh = lease.labels.get(EXPIRE_LABEL).is_some_and(|end| *end > time::from_now(LEAST_LEFT));
-        if lease.id == self.id && fresh {
-            self.taken.insert(namespace.to_owned());
         }
         self.held.entry(namespace.to_owned()).or_default().insert(lease.id);
     }
@@ -101,27 +97,23 @@ impl<'c> Leases<'c> {
                 self.client.create_namespace(namespace)?;
                 self.namespaces.insert(namespace.to_owned());
             }
-            // One of this name that is about to end, or has.
-            if self.held.get(namespace).is_some_and(|held| held.contains(&self.id)) {
-                scope.delete_lease(&self.id, false)?;
-            }
-            scope.create_lease(&self.lease(&self.id, [(EXPIRE_LABEL.to_owned(), time::from_now(LIFE))]))?;
-            self.held.entry(namespace.to_owned()).or_default().insert(self.id.clone());
+            scope.create_lease(&self.lease(&self.run, [(EXPIRE_LABEL.to_owned(), time::from_now(LIFE))]))?;
+            self.held.entry(namespace.to_owned()).or_default().insert(self.run.clone());
             self.taken.insert(namespace.to_owned());
         }
-        Ok(scope.under_lease(&self.id))
+        Ok(scope.under_lease(&self.run))
     }
 
     /// Returns a lease of ours to be made.
     pub(crate) fn lease(&self, id: &str, labels: impl IntoIterator<Item = (String, String)>) -> Lease {
-        let mut labels: BTreeMap<_, _> = labels.into_iter().collect();
+        let mut labels = map(labels);
         labels.insert(OWNER_LABEL.to_owned(), self.owner.clone());
         Lease { id: id.to_owned(), labels }
     }
 
-    /// Returns this run's lease.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
+    /// Returns this run's name, which is its lease's and begins those of its ingests.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 
     /// Lets the engine collect garbage and waits until it has.
@@ -130,10 +122,11 @@ impl<'c> Leases<'c> {
     /// The engine says no.
     pub(crate) fn sweep(&mut self, namespace: &str) -> Result<(), Failure> {
         let scope = self.client.scope(namespace);
-        // Left from a run that was killed right here.
-        scope.delete_lease(SWEEP, false)?;
-        scope.create_lease(&self.lease(SWEEP, [(EXPIRE_LABEL.to_owned(), time::from_now(LIFE))]))?;
-        scope.delete_lease(SWEEP, true)?;
+        // Releasing a lease synchronously is the one call that waits for a collection and changes nothing else.
+        let id = format!("{}-sweep", self.run);
+        scope.create_lease(&self.lease(&id, [(EXPIRE_LABEL.to_owned(), time::from_now(LIFE))]))?;
+        self.held.entry(namespace.to_owned()).or_default().insert(id.clone());
+        scope.delete_lease(&id, true)?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 mod archives;
 mod args;
+mod collect;
 mod content;
 mod desired;
 mod engine;

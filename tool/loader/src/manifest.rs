@@ -39,7 +39,9 @@ pub(crate) enum ManifestError {
         source: serde_json::Error,
     },
     /// It is neither a manifest nor an index.
-    #[error("{digest} is neither a manifest nor an index: it has neither `config` and `layers` nor `manifests`")]
+    #[error(
+        "{digest} is neither a manifest nor an index: it has neither `config` and `layers` nor `manifests`"
+    )]
     Kind {
         /// What was named as a manifest.
         digest: Digest,
@@ -81,7 +83,9 @@ fn parse(digest: Digest, bytes: &[u8]) -> Result<Document, ManifestError> {
     let all = |descriptors: Vec<Descriptor>| descriptors.into_iter().map(BlobRef::from).collect();
     // By shape, not by media type: it may be absent from the document, and Docker's are read alike.
     match (raw.config, raw.layers, raw.manifests) {
-        (Some(config), Some(layers), None) => Ok(Document::Manifest { config: config.into(), layers: all(layers) }),
+        (Some(config), Some(layers), None) => {
+            Ok(Document::Manifest { config: config.into(), layers: all(layers) })
+        }
         (None, None, Some(manifests)) => Ok(Document::Index(all(manifests))),
         _ => Err(ManifestError::Kind { digest }),
     }
@@ -97,7 +101,9 @@ mod tests {
         let blob = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":3,"platform":{{}}}}"#);
         let manifest = format!(r#"{{"schemaVersion":2,"config":{blob},"layers":[{blob}]}}"#);
         let index = format!(r#"{{"manifests":[{blob},{blob}]}}"#);
-        assert!(matches!(parse(digest, manifest.as_bytes()), Ok(Document::Manifest { layers, .. }) if layers.len() == 1));
+        assert!(
+            matches!(parse(digest, manifest.as_bytes()), Ok(Document::Manifest { layers, .. }) if layers.len() == 1)
+        );
         assert!(matches!(parse(digest, index.as_bytes()), Ok(Document::Index(all)) if all.len() == 2));
         // A document that is both could mean one thing to us and another to the engine.
         let both = format!(r#"{{"config":{blob},"layers":[],"manifests":[]}}"#);

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use ociseed_containerd::{Client, Code, Lease, Resource};
 use ociseed_spec::Digest;
 
+use crate::collect::map;
 use crate::content::{Content, Put, Reading};
 use crate::failure::Failure;
 use crate::leases::{Leases, REPAIR_PREFIX};
@@ -109,15 +110,22 @@ fn pay<'c>(
     debt: &Debt,
 ) -> Result<u64, Failure> {
     let Patient { digest, size, store } = patient;
+    let scope = client.scope(&debt.namespace);
     let put = Put { namespace: &debt.namespace, digest: *digest, size: *size, labels: &debt.labels, store };
-    let copied = content.write(leases, put)?;
-    match content.read_back(&debt.namespace, digest, *size)? {
-        Reading::Right => {}
-        Reading::Wrong(reason) => {
-            return Err(Failure::Image(format!("blob {digest} is wrong in the engine's store after it was replaced: {reason}")));
+    let mut copied = content.write(leases, put)?;
+    if let Reading::Wrong(_) = content.read_back(&debt.namespace, digest, *size)? {
+        // The record was deleted by a run that was killed before the engine collected, so the file is still there;
+        // and an engine that was started anew since collects only after another deletion.
+        scope.delete_content(&digest.to_string())?;
+        leases.sweep(&debt.namespace)?;
+        copied += content.write(leases, put)?;
+        if let Reading::Wrong(reason) = content.read_back(&debt.namespace, digest, *size)? {
+            let text =
+                format!("blob {digest} is wrong in the engine's store after it was replaced: {reason}");
+            return Err(Failure::Image(text));
         }
     }
-    client.scope(&debt.namespace).delete_lease(&lease_id(digest), false)?;
+    scope.delete_lease(&lease_id(digest), false)?;
     Ok(copied)
 }
 
@@ -129,8 +137,11 @@ fn lease_id(digest: &Digest) -> String {
 /// Reads what a lease of a repair remembers.
 pub(crate) fn recall(namespace: &str, lease: &Lease) -> Option<Debt> {
     let digest = Digest::from_hex(lease.id.strip_prefix(REPAIR_PREFIX)?).ok()?;
-    let saved = lease.labels.iter().filter_map(|(key, value)| Some((key.strip_prefix(SAVED)?.to_owned(), value.clone())));
-    Some(Debt { namespace: namespace.to_owned(), digest, labels: saved.collect() })
+    let saved = lease
+        .labels
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix(SAVED)?.to_owned(), value.clone())));
+    Some(Debt { namespace: namespace.to_owned(), digest, labels: map(saved) })
 }
 
 /// What a record keeps from being collected (containerd's garbage collection labels), as a lease can hold it.
@@ -179,7 +190,8 @@ mod tests {
     #[test]
     fn what_a_lease_remembers_comes_back() {
         let digest = Digest::of(b"blob");
-        let labels: BTreeMap<_, _> = [(format!("{SAVED}a/b"), "1".to_owned()), ("other".to_owned(), "2".to_owned())].into();
+        let labels: BTreeMap<_, _> =
+            [(format!("{SAVED}a/b"), "1".to_owned()), ("other".to_owned(), "2".to_owned())].into();
         let lease = Lease { id: lease_id(&digest), labels };
         let debt = recall("x", &lease).expect("a lease of a repair");
         let labels = [("a/b".to_owned(), "1".to_owned())].into();

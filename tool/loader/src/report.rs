@@ -1,6 +1,7 @@
 //! What a run did: the lines of the log and the JSON of `--json`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ociseed_spec::Digest;
 use ociseed_spec::lock::Class;
@@ -171,17 +172,26 @@ impl Report {
         self.copied = self.images.iter().map(|image| image.copied).sum();
         self.present = self.images.iter().map(|image| image.present).sum();
         let failed = |class| self.images.iter().any(|i| i.outcome == Outcome::Failed && i.class == class);
-        self.exit_code = stopped.unwrap_or_else(|| match (failed(Class::Critical), failed(Class::Background)) {
-            (true, _) => Exit::Critical,
-            (false, true) => Exit::Background,
-            (false, false) => Exit::Done,
-        });
+        self.exit_code =
+            stopped.unwrap_or_else(|| match (failed(Class::Critical), failed(Class::Background)) {
+                (true, _) => Exit::Critical,
+                (false, true) => Exit::Background,
+                (false, false) => Exit::Done,
+            });
     }
 
     /// Returns the last line of the log.
-    pub(crate) fn summary(&self, seconds: f64) -> String {
-        let outcomes: Vec<_> = self.outcomes.0.iter().map(|(outcome, n)| format!("{}={n}", outcome.word())).collect();
-        format!("done {} copied={} present={} seconds={seconds:.3}", outcomes.join(" "), self.copied, self.present)
+    pub(crate) fn summary(&self, elapsed: Duration) -> String {
+        let outcomes: Vec<_> =
+            self.outcomes.0.iter().map(|(outcome, n)| format!("{}={n}", outcome.word())).collect();
+        // By hand: formatting of floats would be the only use of them, and costs 15 KB.
+        let seconds = format!("{}.{:03}", elapsed.as_secs(), elapsed.subsec_millis());
+        format!(
+            "done {} copied={} present={} seconds={seconds}",
+            outcomes.join(" "),
+            self.copied,
+            self.present
+        )
     }
 
     /// Returns the JSON form, with a newline.
@@ -214,14 +224,19 @@ mod tests {
     fn example() -> Report {
         let digest = |text: &str| text.parse().expect("a digest");
         let mut report = Report::new();
-        report.seed = Some("sha256:5a1b1f3a1a54fb2d0a6c51ae4b2cbd43a9b70c09a8a6b32e0d53b07b2c1a93ce".to_owned());
+        report.seed =
+            Some("sha256:5a1b1f3a1a54fb2d0a6c51ae4b2cbd43a9b70c09a8a6b32e0d53b07b2c1a93ce".to_owned());
         report.engine = Some(EngineReport { name: "containerd", version: "2.1.9".to_owned() });
         report.images = vec![
             ImageReport {
-                digest: Some(digest("sha256:0a3b7c55d1b1cf2ba11e7b8b3ce6ac1c1d2d9cf1e4c7a3a5a96d1a2b3c4d5e6f")),
+                digest: Some(digest(
+                    "sha256:0a3b7c55d1b1cf2ba11e7b8b3ce6ac1c1d2d9cf1e4c7a3a5a96d1a2b3c4d5e6f",
+                )),
                 copied: 3_145_728,
                 present: 1871,
-                replaced: vec![digest("sha256:77af4d6b9913e693e8d0b4b294fa62ade6054e6b2f1ffb617ac955dd63fb0182")],
+                replaced: vec![digest(
+                    "sha256:77af4d6b9913e693e8d0b4b294fa62ade6054e6b2f1ffb617ac955dd63fb0182",
+                )],
                 ..image(Some("docker.io/library/web:1"), Outcome::Repaired, Class::Critical)
             },
             ImageReport {
@@ -253,7 +268,7 @@ mod tests {
         assert_eq!(priority, Priority::Error);
         assert_eq!(line, "failed name=- namespace=k8s.io digest=- copied=0 present=0");
         let expected = "done settled=0 updated=0 repaired=1 added=0 conflict=0 failed=1 copied=3145728 present=1871 seconds=0.250";
-        assert_eq!(report.summary(0.25), expected);
+        assert_eq!(report.summary(Duration::from_millis(250)), expected);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn run(request: &Request, talk: &Talk) -> Report {
     }
     report.finish(stop.map(|stop| stop.exit));
     if report.engine.is_some() {
-        talk.line(Priority::Notice, &report.summary(start.elapsed().as_secs_f64()));
+        talk.line(Priority::Notice, &report.summary(start.elapsed()));
     }
     report
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use ociseed_spec::lock::{BlobRef, FILE_NAME, Lock, LockError, LockedImage};
 use ociseed_spec::Digest;
+use ociseed_spec::lock::{BlobRef, Class, FILE_NAME, Lock, LockError, LockedImage};
 use ociseed_store::{Layout, LayoutError};
 
 use crate::source::{Blobs, Source, Store, Wanted};
@@ -47,7 +47,8 @@ pub(crate) enum SeedError {
 pub(crate) fn open(path: &Path, expected: Option<&Digest>) -> Result<Source, SeedError> {
     let place = path.display().to_string();
     let lock_place = path.join(FILE_NAME).display().to_string();
-    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|e| SeedError::Read(place.clone(), e))?;
+    let dir =
+        Dir::open_ambient_dir(path, ambient_authority()).map_err(|e| SeedError::Read(place.clone(), e))?;
     let bytes = read_lock(&dir).map_err(|error| SeedError::Read(lock_place.clone(), error))?;
     let found = Digest::of(&bytes);
     if let Some(&expected) = expected.filter(|expected| **expected != found) {
@@ -56,8 +57,9 @@ pub(crate) fn open(path: &Path, expected: Option<&Digest>) -> Result<Source, See
     let lock = Lock::parse(&bytes).map_err(|error| SeedError::Lock(lock_place, error))?;
     let owner = lock.seed_id().to_string();
     let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), place)?));
-    let mut images: Vec<Wanted> = lock.content.images.iter().flat_map(|image| wanted(image, &store)).collect();
-    images.sort_by_key(|image| image.class);
+    let of_class = |class| lock.content.images.iter().filter(move |image| image.class == class);
+    let in_order = of_class(Class::Critical).chain(of_class(Class::Background));
+    let images = in_order.flat_map(|image| wanted(image, &store)).collect();
     Ok(Source { owner, images, refused: Vec::new() })
 }
 

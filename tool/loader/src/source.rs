@@ -8,6 +8,8 @@ use ociseed_spec::lock::{BlobRef, Class};
 use ociseed_spec::{DiffId, Digest, Reference};
 use ociseed_store::{Archive, BlobError, Layout};
 
+use crate::collect::map;
+
 /// Everything that one run is to load.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -93,13 +95,19 @@ pub(crate) struct Blobs(Vec<Blob>);
 
 impl Blobs {
     /// Adds a manifest with its configuration and layers.
-    pub(crate) fn manifest(&mut self, manifest: &BlobRef, config: &BlobRef, layers: &[(BlobRef, Option<DiffId>)]) {
-        let mut references = BTreeMap::from([label("config", &config.digest)]);
+    pub(crate) fn manifest(
+        &mut self,
+        manifest: &BlobRef,
+        config: &BlobRef,
+        layers: &[(BlobRef, Option<DiffId>)],
+    ) {
+        let mut references = map([label("config", &config.digest)]);
         for (index, (layer, diff_id)) in layers.iter().enumerate() {
             let compressed = diff_id.filter(|diff_id| *diff_id.digest() != layer.digest);
             let uncompressed = compressed.map(|id| ("containerd.io/uncompressed".to_owned(), id.to_string()));
-            self.add(layer, uncompressed.into_iter().collect());
-            references.extend([label(&format!("l.{index}"), &layer.digest)]);
+            self.add(layer, map(uncompressed));
+            let (key, digest) = label(&format!("l.{index}"), &layer.digest);
+            references.insert(key, digest);
         }
         self.add(config, BTreeMap::new());
         self.add(manifest, references);
@@ -107,8 +115,9 @@ impl Blobs {
 
     /// Adds an index whose manifests were added before.
     pub(crate) fn index(&mut self, index: &BlobRef, manifests: &[BlobRef]) {
-        let references = manifests.iter().enumerate().map(|(n, manifest)| label(&format!("m.{n}"), &manifest.digest));
-        self.add(index, references.collect());
+        let references =
+            manifests.iter().enumerate().map(|(n, manifest)| label(&format!("m.{n}"), &manifest.digest));
+        self.add(index, map(references));
     }
 
     /// Returns the blobs.
@@ -154,9 +163,10 @@ mod tests {
         // An uncompressed layer is its own diff id; without a lock nobody says what a layer's is.
         assert!(blobs[1].labels.is_empty() && blobs[2].labels.is_empty());
         let digest = |text: &str| blob(text).digest.to_string();
-        let references: BTreeMap<_, _> = [("config", "c"), ("l.0", "a"), ("l.1", "plain"), ("l.2", "a"), ("l.3", "b")]
-            .map(|(key, text)| (format!("containerd.io/gc.ref.content.{key}"), digest(text)))
-            .into();
+        let references: BTreeMap<_, _> =
+            [("config", "c"), ("l.0", "a"), ("l.1", "plain"), ("l.2", "a"), ("l.3", "b")]
+                .map(|(key, text)| (format!("containerd.io/gc.ref.content.{key}"), digest(text)))
+                .into();
         assert_eq!(blobs[4].labels, references);
         assert_eq!(blobs[5].labels.get("containerd.io/gc.ref.content.m.0"), Some(&digest("m")));
     }

@@ -58,7 +58,8 @@ impl Talk {
 /// `JOURNAL_STREAM` is inherited by everybody, so it counts only if it names our standard error (systemd.exec(5)).
 fn journal_listens() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
-    rustix::fs::fstat(std::io::stderr().as_fd()).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
+    rustix::fs::fstat(std::io::stderr().as_fd())
+        .is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Returns an error and what caused it as one line.

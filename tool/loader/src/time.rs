@@ -2,7 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Returns the time `after` from now in UTC, to the second; texts of this form sort as the times do.
+/// Returns the time since the epoch, to tell runs apart.
+pub(crate) fn nanoseconds() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+/// Returns the time `after` from now in UTC, to the second.
 pub(crate) fn from_now(after: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     rfc3339((now + after).as_secs())

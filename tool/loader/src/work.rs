@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ociseed_containerd::{Client, Code, ContentInfo, ImageRecord, Resource, Scope};
 use ociseed_spec::Digest;
 
-use crate::content::{Content, INGEST_PREFIX, Put, Reading, check_source};
+use crate::collect::set;
+use crate::content::{Content, INGEST_PREFIX, Put, Reading, abort_ingest, check_source};
 use crate::desired::{Change, change, missing_labels, record_names};
 use crate::failure::Failure;
 use crate::leases::Leases;
@@ -64,7 +65,7 @@ impl<'a> Work<'a> {
             lost: BTreeMap::new(),
             reports: Vec::new(),
         };
-        let wanted: BTreeSet<&str> = source.images.iter().map(|image| image.namespace.as_str()).collect();
+        let wanted = set(source.images.iter().map(|image| image.namespace.as_str()));
         for namespace in wanted {
             let actual = work.look_at(namespace)?;
             work.actual.insert(namespace.to_owned(), actual);
@@ -78,8 +79,8 @@ impl<'a> Work<'a> {
             return Ok(actual);
         }
         let images = self.source.images.iter().filter(|image| image.namespace == namespace);
-        let names: BTreeSet<String> = images.clone().flat_map(record_names).collect();
-        let digests: BTreeSet<Digest> = images.flat_map(|image| &image.blobs).map(|blob| blob.digest).collect();
+        let names = set(images.clone().flat_map(record_names));
+        let digests = set(images.flat_map(|image| &image.blobs).map(|blob| blob.digest));
         let scope = self.client.scope(namespace);
         for record in scope.list_images(names.iter().map(|name| format!("name==\"{name}\"")).collect())? {
             actual.records.insert(record.name.clone(), record);
@@ -142,8 +143,14 @@ impl<'a> Work<'a> {
         for namespace in self.leases.namespaces() {
             let scope = self.client.scope(&namespace);
             for name in scope.list_ingests()? {
-                if name.starts_with(INGEST_PREFIX) {
-                    scope.abort_ingest(&name)?;
+                if name.starts_with(INGEST_PREFIX)
+                    && let Err(failure) = abort_ingest(&scope, &name)
+                {
+                    match failure {
+                        // It only takes space; the next run tries again.
+                        Failure::Image(error) => self.talk.warning(&format!("ingest `{name}`: {error}")),
+                        failure => return Err(failure),
+                    }
                 }
             }
         }
@@ -200,7 +207,8 @@ impl<'a> Work<'a> {
 
     /// Finds a source's copy of a blob that is right; with archives there may be several.
     fn right_copy(&self, blob: &Blob) -> Result<Patient, Failure> {
-        let holders = self.source.images.iter().filter(|image| image.blobs.iter().any(|b| b.digest == blob.digest));
+        let holders =
+            self.source.images.iter().filter(|image| image.blobs.iter().any(|b| b.digest == blob.digest));
         let mut result = Err(Failure::Image("no copy".to_owned()));
         for image in holders {
             match check_source(&image.store, &blob.digest, blob.size) {
@@ -289,7 +297,8 @@ impl<'a> Work<'a> {
             }
         }
         let new = changes.iter().any(|(_, change)| change.is_new());
-        let missing: Vec<&Blob> = image.blobs.iter().filter(|blob| !self.has(&image.namespace, blob)).collect();
+        let missing: Vec<&Blob> =
+            image.blobs.iter().filter(|blob| !self.has(&image.namespace, blob)).collect();
         if !report.errors.is_empty() {
             return Ok(());
         }
@@ -331,16 +340,22 @@ impl<'a> Work<'a> {
 
     fn conflict(&self, name: &str, image: &Wanted, found: &str) {
         let (namespace, expected) = (&image.namespace, image.target.digest);
-        let text = format!("`{name}` in `{namespace}` is not ours and stays: expected {expected}, found {found}");
+        let text =
+            format!("`{name}` in `{namespace}` is not ours and stays: expected {expected}, found {found}");
         self.talk.warning(&text);
     }
 
     /// Writes what is missing. After the first failure the rest is only checked: the image gets no record, so
     /// the engine would throw away what was written.
-    fn write_blobs(&mut self, image: &Wanted, missing: &[&Blob], report: &mut ImageReport) -> Result<(), Failure> {
+    fn write_blobs(
+        &mut self,
+        image: &Wanted,
+        missing: &[&Blob],
+        report: &mut ImageReport,
+    ) -> Result<(), Failure> {
         for blob in missing {
             let result = if report.errors.is_empty() {
-                self.write_blob(image, blob).map(|copied| report.copied += copied)
+                self.write_blob(image, blob, report)
             } else {
                 check_source(&image.store, &blob.digest, blob.size)
             };
@@ -352,21 +367,28 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Writes one blob and reads it back; returns the bytes that took.
-    fn write_blob(&mut self, image: &Wanted, blob: &Blob) -> Result<u64, Failure> {
+    /// Writes one blob and reads it back.
+    fn write_blob(&mut self, image: &Wanted, blob: &Blob, report: &mut ImageReport) -> Result<(), Failure> {
         let namespace = &image.namespace;
         let (digest, size, labels) = (blob.digest, blob.size, &blob.labels);
-        let copied = self.content.write(&mut self.leases, Put { namespace, digest, size, labels, store: &image.store })?;
+        report.copied += self
+            .content
+            .write(&mut self.leases, Put { namespace, digest, size, labels, store: &image.store })?;
         let reading = self.content.read_back(namespace, &digest, size)?;
         let info = ContentInfo { digest: digest.to_string(), size, labels: labels.clone() };
         self.actual.get_mut(namespace).expect("looked at").content.insert(digest, info);
-        let Reading::Wrong(reason) = reading else { return Ok(copied) };
+        let Reading::Wrong(reason) = reading else { return Ok(()) };
         // A file without a record lay in the store, and the engine took it for the blob.
-        self.talk.warning(&format!("blob {digest} in the engine's store was wrong before it had a record: {reason}"));
+        self.talk.warning(&format!(
+            "blob {digest} in the engine's store was wrong before it had a record: {reason}"
+        ));
         self.heal(&[self.right_copy(blob)?], Vec::new())?;
+        report.replaced.push(digest);
+        // Other images that have the blob did not need it replaced.
+        report.copied += self.replaced.remove(&digest).unwrap_or(0);
         match self.lost.get(&digest) {
             Some(reason) => Err(Failure::Image(reason.clone())),
-            None => Ok(copied + self.replaced.remove(&digest).unwrap_or(0)),
+            None => Ok(()),
         }
     }
 
@@ -374,13 +396,17 @@ impl<'a> Work<'a> {
     fn label_blobs(&mut self, image: &Wanted, new: bool, report: &mut ImageReport) -> Result<(), Failure> {
         for blob in &image.blobs {
             let digest = blob.digest.to_string();
-            let missing = missing_labels(&blob.labels, &self.actual[&image.namespace].content[&blob.digest].labels);
+            let missing =
+                missing_labels(&blob.labels, &self.actual[&image.namespace].content[&blob.digest].labels);
             if missing.is_empty() && !new {
                 continue;
             }
             let scope = self.leases.scope(&image.namespace)?;
             if new {
-                scope.add_resource(self.leases.id(), &Resource { kind: "content".to_owned(), id: digest.clone() })?;
+                scope.add_resource(
+                    self.leases.run(),
+                    &Resource { kind: "content".to_owned(), id: digest.clone() },
+                )?;
             }
             if !missing.is_empty() {
                 scope.label_content(&digest, &missing)?;
@@ -398,12 +424,20 @@ impl<'a> Work<'a> {
         let present = list_content(&scope, image.blobs.iter().map(|blob| blob.digest))?;
         match image.blobs.iter().find(|blob| !present.contains_key(&blob.digest)) {
             None => Ok(()),
-            Some(blob) => Err(Failure::Image(format!("blob {} was deleted by others during the run", blob.digest))),
+            Some(blob) => {
+                Err(Failure::Image(format!("blob {} was deleted by others during the run", blob.digest)))
+            }
         }
     }
 
     /// Changes one record.
-    fn apply(&mut self, image: &Wanted, name: &str, change: Change, report: &mut ImageReport) -> Result<(), Failure> {
+    fn apply(
+        &mut self,
+        image: &Wanted,
+        name: &str,
+        change: Change,
+        report: &mut ImageReport,
+    ) -> Result<(), Failure> {
         // Only labels and targets: what the record will refer to is under the lease, the record needs none.
         let scope = self.client.scope(&image.namespace);
         match change {
@@ -421,7 +455,13 @@ impl<'a> Work<'a> {
                 // Made by others meanwhile: decided again, with what is there now.
                 Err(error) if error.code() == Some(Code::AlreadyExists) => {
                     let found = scope.list_images(vec![format!("name==\"{name}\"")])?;
-                    let again = crate::desired::change(name, image, &self.source.owner, found.first(), self.take_over);
+                    let again = crate::desired::change(
+                        name,
+                        image,
+                        &self.source.owner,
+                        found.first(),
+                        self.take_over,
+                    );
                     match again {
                         Change::Create(_) => return Err(error.into()),
                         Change::Conflict(digest) => {
@@ -474,14 +514,14 @@ fn list_content(
 /// Checks that the source's manifest names the blobs that are about to be labelled as its own.
 fn check_manifest(image: &Wanted) -> Result<(), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::Image(chain(error));
-    let Document::Manifest { config, layers } = manifest::read(&image.store, &image.target).map_err(|e| failed(&e))?
+    let Document::Manifest { config, layers } =
+        manifest::read(&image.store, &image.target).map_err(|e| failed(&e))?
     else {
         // An archive's index: its blobs were taken from it a moment ago.
         return Ok(());
     };
-    let found: BTreeSet<Digest> =
-        layers.iter().chain([&config, &image.target]).map(|blob| blob.digest).collect();
-    let expected: BTreeSet<Digest> = image.blobs.iter().map(|blob| blob.digest).collect();
+    let found = set(layers.iter().chain([&config, &image.target]).map(|blob| blob.digest));
+    let expected = set(image.blobs.iter().map(|blob| blob.digest));
     if found == expected {
         return Ok(());
     }
