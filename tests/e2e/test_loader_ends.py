@@ -1,0 +1,248 @@
+"""How the loader ends: exit codes, waiting, signals, a full disk, and what it says meanwhile."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import loader_seed as seed
+import rig
+from loader_case import LOADER, LoaderCase, flip, image, wait_until
+
+DELAY = 20_000  # microseconds
+
+
+def slowed(command):
+    """The command with each write to the engine taking its time, so that a test can act in the middle of a run."""
+    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=writev", "-e", f"inject=writev:delay_enter={DELAY}", *command]
+
+
+def loader_under(strace):
+    """The process that strace runs."""
+    wait_until(lambda: Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split())
+    return int(Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split()[0])
+
+
+class SeedIsInvalid(LoaderCase):
+    def refused(self, *arguments):
+        run = self.load(*arguments, expect=3)
+        self.assertFalse((self.directory / "run").exists())
+        self.assertEqual((run.report["images"], run.report["engine"], run.report["calls"]), ([], None, {}))
+        self.assertTrue(run.log.startswith("error: "), run.log)
+        self.assertEqual(len(run.report["errors"]), 1)
+        return run.report["errors"][0]
+
+    def write(self):
+        return seed.write_seed(self.seed, [image("docker.io/library/web:1")])
+
+    def test_it_is_not_there(self):
+        self.assertIn(str(self.seed), self.refused())
+
+    def test_its_lock_is_no_json(self):
+        self.write()
+        for content in (b"", b"{", b"\0" * 100, b'{"version": 1, "content": {"images": [], "more": 1}}'):
+            (self.seed / "seed.json").write_bytes(content)
+            self.assertIn("seed.json", self.refused())
+
+    def test_its_version_is_newer(self):
+        self.write()
+        (self.seed / "seed.json").write_bytes(b'{"version":2,"content":{}}')
+        error = self.refused()
+        self.assertIn("version 2", error)
+        self.assertIn("version 1", error)
+
+    def test_it_is_another_than_expected(self):
+        digest = self.write()
+        error = self.refused("--expect-seed", seed.sha256(b"other"))
+        self.assertIn(f"expected {seed.sha256(b'other')}, found {digest}", error)
+        self.load("--expect-seed", digest)
+
+    def test_its_layout_is_broken(self):
+        self.write()
+        (self.seed / "index.json").unlink()
+        self.assertIn("index.json", self.refused())
+
+
+class Usage(unittest.TestCase):
+    def test_wrong_usage_is_2(self):
+        for arguments in ([], ["run"], ["run", "--seed", "a", "--archives", "b"], ["run", "--seed", "a", "--fast"]):
+            result = rig.run([LOADER, *arguments], check=False)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), arguments)
+            self.assertTrue(result.stderr.startswith("error: "))
+
+    def test_help_and_version_are_data(self):
+        self.assertIn("--expect-seed", rig.run([LOADER, "--help"]).stdout)
+        self.assertRegex(rig.run([LOADER, "--version"]).stdout, r"^ociseed-loader \d+\.\d+\.\d+\n$")
+
+
+class EngineIsNotReady(LoaderCase):
+    def setUp(self):
+        super().setUp()
+        seed.write_seed(self.seed, [image("docker.io/library/web:1")])
+
+    def refused(self, wait):
+        run = self.load("--wait", str(wait), expect=4)
+        self.assertIn("did not answer within", run.report["errors"][0])
+        self.assertIn("hint: ", run.log)
+        return run
+
+    def test_there_is_no_socket(self):
+        self.engine.kill()
+        self.assertLess(self.refused(1).seconds, 3)
+        self.assertLess(self.refused(0).seconds, 1)
+
+    def test_nobody_is_behind_the_socket(self):
+        self.engine.process.send_signal(signal.SIGKILL)
+        self.engine.process.wait()
+        self.assertTrue(self.engine.socket.exists())
+        self.refused(1)
+
+    def test_it_hangs(self):
+        self.engine.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.engine.process.send_signal, signal.SIGCONT)
+        self.assertLess(self.refused(2).seconds, 4)
+
+    def test_it_comes_late(self):
+        self.engine.stop()
+        with self.loading("--wait", "20") as process:
+            time.sleep(1)
+            self.assertIsNone(process.poll())
+            self.engine.start()
+            self.assertEqual(process.wait(timeout=20), 0)
+
+    def test_a_signal_ends_the_waiting(self):
+        self.engine.kill()
+        with self.loading("--wait", "60") as process:
+            time.sleep(0.5)
+            start = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(timeout=5), 143)
+            self.assertLess(time.monotonic() - start, 1)
+
+
+class TwoLoaders(LoaderCase):
+    def test_the_second_is_told_to_come_again(self):
+        seed.write_seed(self.seed, [image("docker.io/library/web:1")])
+        (self.directory / "run").mkdir()
+        with open(self.directory / "run/lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run = self.load(expect=75)
+            self.assertIn("another loader holds", run.log)
+            self.assertEqual(run.report["calls"], {})
+        self.load()
+
+    def test_one_that_runs_holds_the_lock(self):
+        seed.write_seed(self.seed, [image("docker.io/library/web:1", data=seed.noise(4 << 20, 1))])
+        with contextlib.closing(subprocess.Popen(slowed(self.command()), stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout):
+            wait_until(self.ingests)
+            self.load(expect=75)
+            self.engine.kill()
+
+
+class Signals(LoaderCase):
+    def test_a_signal_leaves_nothing_half_done(self):
+        web = image("docker.io/library/web:1", data=seed.noise(16 << 20, 1))
+        seed.write_seed(self.seed, [web])
+        for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+            with self.subTest(number):
+                with subprocess.Popen(slowed(self.command()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                    wait_until(self.ingests)
+                    start = time.monotonic()
+                    os.kill(loader_under(process), number)
+                    out, log = process.communicate(timeout=20)
+                    seconds = time.monotonic() - start
+                self.assertEqual(process.returncode, code, log)
+                self.assertLess(seconds, 2)
+                self.assertEqual(json.loads(out)["exit-code"], code)
+                self.assertEqual(self.engine.images(), {})
+                self.assert_nothing_left()
+        self.load()
+        self.assert_right(web)
+
+    def test_a_hung_engine_does_not_hold_up_the_end(self):
+        web = image("docker.io/library/web:1", data=seed.noise(16 << 20, 1))
+        seed.write_seed(self.seed, [web])
+        with subprocess.Popen(slowed(self.command()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            wait_until(self.ingests)
+            self.engine.process.send_signal(signal.SIGSTOP)
+            self.addCleanup(self.engine.process.send_signal, signal.SIGCONT)
+            start = time.monotonic()
+            os.kill(loader_under(process), signal.SIGTERM)
+            _, log = process.communicate(timeout=20)
+            self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(process.returncode, 143, log)
+        self.engine.process.send_signal(signal.SIGCONT)
+        self.load()
+        self.assert_right(web)
+        self.assert_nothing_left()
+
+
+class FullDisk(LoaderCase):
+    def new_engine(self):
+        # The store on a file system of its own that is too small for the second image.
+        engine = rig.Containerd(namespace=self.namespace)
+        engine.root.mkdir()
+        rig.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", engine.root])
+        return engine
+
+    def test_the_run_ends_and_gives_the_space_back(self):
+        small = image("docker.io/library/a:1", "small\n")
+        large = image("docker.io/library/b:1", "large\n", data=seed.noise(24 << 20, 1))
+        later = image("docker.io/library/c:1", "later\n")
+        seed.write_seed(self.seed, [small, large, later])
+        run = self.load(expect=6)
+        self.assertIn("no space left on device", run.report["errors"][0])
+        self.assertEqual([i["outcome"] for i in run.report["images"]], ["added", "failed"])
+        self.assert_right(small)
+        self.assert_nothing_left()
+        # What was written of the large image is gone once the engine has collected.
+        def given_back():
+            self.engine.ctr("content", "prune", "references", check=False)
+            free = os.statvfs(self.engine.root)
+            return free.f_bavail * free.f_frsize > 12 << 20
+        wait_until(given_back, interval=0.2)
+
+
+class Words(LoaderCase):
+    def test_priorities_are_for_the_journal_alone(self):
+        good, bad = image("docker.io/library/a:1"), image("docker.io/library/b:1", "bad\n")
+        seed.write_seed(self.seed, [good, bad])
+        flip(seed.blob_file(self.seed, bad.layer_blobs[1]))
+        log = self.directory / "log"
+        with log.open("wb") as stderr:
+            status = os.fstat(stderr.fileno())
+            named = f"{status.st_dev}:{status.st_ino}"
+            command = self.command(json_report=False)
+            self.assertEqual(subprocess.run(command, stderr=stderr, env={"JOURNAL_STREAM": named}).returncode, 8)
+        lines = log.read_text().splitlines()
+        self.assertEqual([line[:3] for line in lines], ["<6>", "<3>", "<3>", "<5>"], lines)
+        self.assertRegex(lines[2], "^<3>failed name=docker.io/library/b:1 ")
+        for value in ("1:1", named):
+            result = subprocess.run(self.command(json_report=False), capture_output=True, text=True, env={"JOURNAL_STREAM": value})
+            self.assertNotIn("<", result.stderr)
+            self.assertEqual(result.stdout, "")
+
+
+class Memory(LoaderCase):
+    def test_it_does_not_grow_with_the_images(self):
+        images = [image(f"docker.io/library/i{n}:1", f"{n}\n") for n in range(100)]
+        images.append(image("docker.io/library/large:1", data=seed.noise(96 << 20, 1)))
+        seed.write_seed(self.seed, images)
+        for expected in ("added", "settled"):
+            # busybox starts the loader: measured from Python, the child would begin with Python's size.
+            result = rig.run(["busybox", "time", "-v", *self.command()])
+            report = json.loads(result.stdout)
+            self.assertEqual({one["outcome"] for one in report["images"]}, {expected})
+            kilobytes = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", result.stderr)[1])
+            self.assertLess(kilobytes, 16 << 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
