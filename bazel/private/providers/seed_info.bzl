@@ -1,0 +1,15 @@
+"""SeedInfo: images with their names on the target."""
+
+SeedInfo = provider(
+    doc = "A seed: images, and under which names and in which way a target gets them.",
+    fields = {
+        "directory": "File: a directory, the seed in host form (docs/format.md).",
+        "images": """depset of struct, one for each image and name, no order:
+            `image` is the ImageInfo,
+            `name` the full name on the target,
+            `namespaces` a tuple of containerd namespaces,
+            `image_class` is `critical` or `background`,
+            `pin` a bool, whether garbage collection must spare it.""",
+        "lock": "File: `seed.json` alone, made without any layer blob.",
+    },
+)

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Checks which actions a build ran, and how, by Bazel's JSON execution log.
+
+    check_log.py LOG MNEMONIC=COUNT...
+
+Fails unless exactly these numbers of actions ran, all in linux-sandbox (Bazel falls back to weaker sandboxes without a word), with
+an empty environment, and only with their own parameter file, the tool and inputs that belong to them.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+
+def spawns(path: Path) -> list[dict]:
+    """Reads a log: JSON objects, one after the other."""
+    text, decoder, position, found = path.read_text(encoding="utf-8"), json.JSONDecoder(), 0, []
+    while text[position:].strip():
+        position += len(text[position:]) - len(text[position:].lstrip())
+        spawn, position = decoder.raw_decode(text, position)
+        found.append(spawn)
+    return found
+
+
+def faults(spawn: dict) -> list[str]:
+    """Says what is wrong with one action."""
+    wrong = []
+    paths = [entry["path"] for entry in spawn["inputs"]]
+    if spawn["runner"] != "linux-sandbox":
+        wrong.append(f"ran in `{spawn['runner']}`, expected `linux-sandbox`")
+    if spawn["environmentVariables"]:
+        wrong.append(f"has an environment: {spawn['environmentVariables']}")
+    if not spawn["commandArgs"][0].endswith("/bin/ociseed"):
+        wrong.append(f"runs `{spawn['commandArgs'][0]}`, expected the tool")
+    # Manifests and locks come from metadata alone.
+    blobs = [path for path in paths if ".tar" in path.rpartition("/")[2]]
+    if spawn["mnemonic"] in ("OciImage", "OciLock") and blobs:
+        wrong.append(f"has layer blobs as inputs: {blobs}")
+    return [f"{spawn['mnemonic']} {spawn['targetLabel']}: {text}" for text in wrong]
+
+
+def main() -> None:
+    ran = spawns(Path(sys.argv[1]))
+    expected = Counter({name: int(count) for name, _, count in (word.partition("=") for word in sys.argv[2:])})
+    found = Counter(spawn["mnemonic"] for spawn in ran)
+    wrong = [text for spawn in ran for text in faults(spawn)]
+    if found != expected:
+        wrong.append(f"expected the actions {dict(sorted(expected.items()))}, found {dict(sorted(found.items()))}")
+    for text in wrong:
+        print(f"error: {text}", file=sys.stderr)
+    sys.exit(1 if wrong else 0)
+
+
+main()

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Compares what Bazel made with what `ociseed build` made of the same spec, byte for byte.
+
+    compare.py BAZEL_DIR SPEC_DIR BAZEL_PATH=SPEC_PATH...
+
+Paths are files, or directories, whose files and their names must be the same. Prints the digests, for directories with a seed
+the seed id.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+
+def digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Returns the digest of a file, or of each file below a directory, by relative path."""
+    if path.is_file():
+        return {"": digest(path.read_bytes())}
+    files = {str(file.relative_to(path)): digest(file.read_bytes()) for file in path.rglob("*") if file.is_file()}
+    if not files:
+        sys.exit(f"error: {path} is not there or is empty")
+    return files
+
+
+def summary(path: Path) -> str:
+    """Returns what stands for a file or directory in the report."""
+    lock = path / "seed.json" if path.is_dir() else path
+    if lock.name in ("seed.json",) and lock.is_file():
+        content = json.loads(lock.read_bytes())["content"]
+        # Canonical JSON (RFC 8785), as far as strings of ASCII, integers and booleans go.
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return "seed id " + digest(text.encode("ascii"))
+    if path.is_dir():
+        return f"{len(digests(path))} files"
+    return digests(path)[""]
+
+
+def main() -> None:
+    bazel, spec = Path(sys.argv[1]), Path(sys.argv[2])
+    wrong = 0
+    for pair in sys.argv[3:]:
+        ours, _, theirs = pair.partition("=")
+        found, expected = digests(bazel / ours), digests(spec / theirs)
+        for name in sorted(found.keys() | expected.keys()):
+            if found.get(name) != expected.get(name):
+                wrong += 1
+                print(f"error: {ours}/{name}: the spec's build has {expected.get(name)}, Bazel {found.get(name)}".replace("/:", ":"), file=sys.stderr)
+        if found == expected:
+            print(f"    {ours:<24} {summary(spec / theirs)}")
+    sys.exit(1 if wrong else 0)
+
+
+main()
