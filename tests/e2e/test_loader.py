@@ -201,6 +201,9 @@ class Foreign(LoaderCase):
         self.import_foreign([theirs], "k8s.io")
         for namespace in ("default", "k8s.io"):
             self.engine.ctr("leases", "create", "--id", "theirs", "user.example/a=b", namespace=namespace)
+        # What an import leaves unreferenced goes at the engine's next collection; it shall not be ours.
+        self.engine.ctr("leases", "create", "--id", "collect")
+        self.engine.ctr("leases", "delete", "--sync", "collect")
         before = self.snapshot()
         ours = image("docker.io/library/ours:1", "ours\n", namespaces=["k8s.io", "new"])
         seed.write_seed(self.seed, [ours])
