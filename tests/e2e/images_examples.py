@@ -40,7 +40,8 @@ class Example(NamedTuple):
         table = tomllib.loads(self.spec.read_text())
         # Not from the lock: the images of a spec are named by key, those of a seed by name.
         (key,) = {entry["image"] for entry in table["seed"]["appliance"]["image"] if entry["name"] == image}
-        return [images_listing.layer_of_spec(self.spec, layer, self.host_path) for layer in table["image"][key]["layers"]]
+        keys = table["image"][key]["layers"]
+        return [images_listing.layer_of_spec(self.spec, layer, self.host_path) for layer in keys]
 
     def layer_keys(self):
         return list(tomllib.loads(self.spec.read_text())["layer"])

@@ -19,6 +19,9 @@ class Entry(NamedTuple):
     detail: str  # a file's sha256, a link's target
     mtime: int = 0
 
+    def __str__(self):
+        return f"{self.kind} {self.mode:04o} {self.owner} {self.detail} at {self.mtime}"
+
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
@@ -202,5 +205,5 @@ def differences(expected, found, limit=20):
     lines = []
     for path in in_order(expected.keys() | found.keys()):
         if expected.get(path) != found.get(path):
-            lines.append(f"{path}: expected {expected.get(path)}, found {found.get(path)}")
+            lines.append(f"{path}: expected {expected.get(path, 'nothing')}, found {found.get(path, 'nothing')}")
     return "\n".join([*lines[:limit], *([f"and {len(lines) - limit} more"] if len(lines) > limit else [])])

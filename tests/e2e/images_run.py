@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -39,6 +40,15 @@ def check(containerd, namespace):
         word, present, needed = re.search(r" (\w+) \((\d+)/(\d+)\)", line).groups()
         found[line.split()[0]] = (word, int(present), int(needed))
     return found
+
+
+def blob_digest(containerd, namespace, digest):
+    """The sha256 of what the engine hands out for a digest."""
+    command = ["ctr", "--address", containerd.socket, "--namespace", namespace, "content", "get", digest]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    if result.returncode != 0:
+        raise AssertionError(f"{digest} in {namespace}: {result.stderr.decode(errors='replace')}")
+    return f"sha256:{images_listing.sha256(result.stdout)}"
 
 
 def fetch(url, still_runs=lambda: True, patience=PATIENCE):
@@ -146,7 +156,7 @@ def added(before, after):
 
 
 def wait_until_idle(containerd, quiet=1.0):
-    """Waits until the engine has written nothing for a while: it collects garbage after a run that changed something."""
+    """Waits until the engine has written nothing for a while: it collects garbage after a run with changes."""
     deadline = time.monotonic() + PATIENCE
     written, since = containerd.write_bytes().write_bytes, time.monotonic()
     while time.monotonic() - since < quiet:
@@ -163,5 +173,6 @@ def state_of(directory):
     state = {}
     for path in sorted(Path(directory).rglob("*")):
         status = path.lstat()
-        state[str(path.relative_to(directory))] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        state[str(path.relative_to(directory))] = (status.st_ino, status.st_size, *times)
     return state

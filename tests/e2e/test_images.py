@@ -35,7 +35,7 @@ class Case(unittest.TestCase):
             self.fail(images_listing.differences(expected, found))
 
     def assert_complete(self, containerd, namespace, images, by_digest=True):
-        """Asserts that all blobs of these images, in the form of a lock, are there, under all names and no others."""
+        """Asserts that all blobs of images, given as a lock has them, are there and right, under all names and no others."""
         expected = {}
         for name, image in images.items():
             names = [name]
@@ -51,6 +51,10 @@ class Case(unittest.TestCase):
         # CRI adds records of its own that are named for the configuration.
         found = {name: state for name, state in found.items() if not name.startswith("sha256:")}
         self.assertEqual(found, expected)
+        # That check asks the database of the engine, which does not know of files that are gone or wrong.
+        for image in images.values():
+            for blob in (image["manifest"], image["config"], *image["layers"]):
+                self.assertEqual(images_run.blob_digest(containerd, namespace, blob["digest"]), blob["digest"])
 
     def assert_runs(self, containerd, image, namespace):
         if image == DEBIAN:
