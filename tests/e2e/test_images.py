@@ -1,4 +1,4 @@
-"""The images of the examples, as engines and other tools see them: complete, the files that the spec says, and they run."""
+"""The images of the examples as engines and other tools see them: complete, with the spec's files, and they run."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ class Case(unittest.TestCase):
             self.fail(images_listing.differences(expected, found))
 
     def assert_complete(self, containerd, namespace, images, by_digest=True):
-        """Asserts that all blobs of images, given as a lock has them, are there and right, under all names and no others."""
+        """Asserts that all blobs of these images (of a lock) are there and right, under all names and no others."""
         expected = {}
         for name, image in images.items():
             names = [name]
@@ -232,7 +232,8 @@ class OtherTools(Case):
         self.assertEqual(self.manifest_of(layout), image["manifest"]["digest"])
         digests = [image["manifest"], image["config"], *image["layers"]]
         blobs = layout / "blobs" / "sha256"
-        self.assertEqual({path.name for path in blobs.iterdir()}, {blob["digest"].removeprefix("sha256:") for blob in digests})
+        expected = {blob["digest"].removeprefix("sha256:") for blob in digests}
+        self.assertEqual({path.name for path in blobs.iterdir()}, expected)
         for path in blobs.iterdir():
             self.assertEqual(images_listing.sha256(path.read_bytes()), path.name)
 
@@ -271,7 +272,7 @@ class OtherTools(Case):
                 self.assertEqual(config["process"]["user"]["uid"], user)
 
     def built_without_compression(self, example):
-        """The seed of an example built anew with layers that are not compressed: older releases of umoci know no zstd."""
+        """The seed of an example built anew without compression: older releases of umoci know no zstd."""
         text = example.spec.read_text()
         for key in example.layer_keys():
             text = text.replace(f"[layer.{key}]\n", f'[layer.{key}]\ncompression = "none"\n')
