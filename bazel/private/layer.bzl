@@ -117,7 +117,8 @@ oci_layer(
         "files": attr.label_keyed_string_dict(
             doc = """Where each file goes, an absolute path.
 
-A target must make one file. Files that are executable become 0755, others 0644. Bazel makes each file that an action writes executable: where that is not meant, say so in `modes`.""",
+A target must make one file. Files that are executable become 0755, others 0644. Bazel makes each file that an action
+writes executable: where that is not meant, say so in `modes`.""",
             allow_files = True,
         ),
         "mkdirs": attr.string_list(

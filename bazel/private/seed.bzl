@@ -78,8 +78,8 @@ oci_seed = rule(
     implementation = _oci_seed_impl,
     doc = """Makes a seed in host form: a directory with `seed.json` and an OCI image layout of all its images.
 
-`namespaces`, `image_class` and `pin` hold for all of `images`. Where images differ in them, make a seed for each kind and one
-that has those as `seeds`. Output group `lock`: `seed.json` alone, made without the layer blobs.
+`namespaces`, `image_class` and `pin` hold for all of `images`. Where images differ in them, make a seed for each kind and
+one that has those as `seeds`. Output group `lock`: `seed.json` alone, made without the layer blobs.
 
 ```starlark
 oci_seed(

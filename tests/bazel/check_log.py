@@ -3,8 +3,8 @@
 
     check_log.py LOG MNEMONIC=COUNT...
 
-Fails unless exactly these numbers of actions ran, all in linux-sandbox (Bazel falls back to weaker sandboxes without a word), with
-an empty environment, and only with their own parameter file, the tool and inputs that belong to them.
+Fails unless exactly these numbers of actions ran, all of them the tool, in linux-sandbox (Bazel falls back to weaker sandboxes
+without a word), with an empty environment, and manifests and locks without layer blobs as inputs.
 """
 
 import json
@@ -17,7 +17,9 @@ def spawns(path: Path) -> list[dict]:
     """Reads a log: JSON objects, one after the other."""
     text, decoder, position, found = path.read_text(encoding="utf-8"), json.JSONDecoder(), 0, []
     while text[position:].strip():
-        position += len(text[position:]) - len(text[position:].lstrip())
+        # The decoder takes no blanks in front.
+        while text[position].isspace():
+            position += 1
         spawn, position = decoder.raw_decode(text, position)
         found.append(spawn)
     return found

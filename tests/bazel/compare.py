@@ -30,29 +30,36 @@ def digests(path: Path) -> dict[str, str]:
 def summary(path: Path) -> str:
     """Returns what stands for a file or directory in the report."""
     lock = path / "seed.json" if path.is_dir() else path
-    if lock.name in ("seed.json",) and lock.is_file():
+    if lock.name == "seed.json" and lock.is_file():
         content = json.loads(lock.read_bytes())["content"]
         # Canonical JSON (RFC 8785), as far as strings of ASCII, integers and booleans go.
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return "seed id " + digest(text.encode("ascii"))
-    if path.is_dir():
-        return f"{len(digests(path))} files"
-    return digests(path)[""]
+    files = digests(path)
+    return files.get("", f"{len(files)} files")
+
+
+def differences(ours: Path, theirs: Path) -> list[str]:
+    """Names every file that is not the same."""
+    found, expected = digests(ours), digests(theirs)
+    return [
+        f"{ours.name}{'/' * bool(name)}{name}: the spec's build has {expected.get(name)}, Bazel {found.get(name)}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
 
 
 def main() -> None:
     bazel, spec = Path(sys.argv[1]), Path(sys.argv[2])
-    wrong = 0
-    for pair in sys.argv[3:]:
-        ours, _, theirs = pair.partition("=")
-        found, expected = digests(bazel / ours), digests(spec / theirs)
-        for name in sorted(found.keys() | expected.keys()):
-            if found.get(name) != expected.get(name):
-                wrong += 1
-                print(f"error: {ours}/{name}: the spec's build has {expected.get(name)}, Bazel {found.get(name)}".replace("/:", ":"), file=sys.stderr)
-        if found == expected:
+    failed = False
+    for ours, _, theirs in (pair.partition("=") for pair in sys.argv[3:]):
+        wrong = differences(bazel / ours, spec / theirs)
+        for text in wrong:
+            print(f"error: {text}", file=sys.stderr)
+        if not wrong:
             print(f"    {ours:<24} {summary(spec / theirs)}")
-    sys.exit(1 if wrong else 0)
+        failed = failed or bool(wrong)
+    sys.exit(1 if failed else 0)
 
 
 main()
