@@ -6,6 +6,7 @@
 mod plan;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use ociseed_image::{Image, file_suffix};
@@ -62,10 +63,11 @@ fn commit(stage: &Stage, out: &OutDir, report: &Report) -> Result<(), Failure> {
             stage.commit(path, &out.below(kind)?, name.as_ref(), true)?;
         }
     }
-    let encoded = report.encode();
-    out.write_file("report.json".as_ref(), |writer| {
-        writer.write_all(&encoded).map_err(|error| write_failure(&out.shown("report.json"), &error))
-    })
+    let (encoded, name) = (report.encode(), OsStr::new("report.json"));
+    stage.out().write_file(name, |writer| {
+        writer.write_all(&encoded).map_err(|error| write_failure(&out.shown(name), &error))
+    })?;
+    stage.commit(name, out, name, true)
 }
 
 struct Build<'a> {

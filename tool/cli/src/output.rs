@@ -1,7 +1,7 @@
 //! Outputs that are there whole or not at all.
 //!
-//! Files are made without a name and get it when they are complete; a
-//! directory is made under a hidden name beside its place and renamed. A
+//! They are made in a hidden directory beside their place, which goes when the
+//! process ends or is interrupted, and are renamed when they are complete. A
 //! hidden directory that a killed process left is removed by the next one.
 
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Permissions, PermissionsExt};
-use cap_tempfile::TempFile;
 use rustix::fs::{FlockOperation, RenameFlags};
 
 use crate::failure::Failure;
@@ -19,7 +18,7 @@ use crate::failure::Failure;
 /// Hidden directories begin with this.
 const STAGE_PREFIX: &str = ".ociseed-stage-";
 /// The file of a hidden directory that is locked while its process lives.
-const STAGE_LOCK: &str = ".lock";
+const STAGE_LOCK: &str = ".ociseed-stage-lock";
 /// Hidden directories that exist now; a signal removes them.
 static STAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -91,7 +90,7 @@ impl OutDir {
         Ok(Self { dir: Arc::new(dir), path })
     }
 
-    /// Writes one file, whole or not at all.
+    /// Writes one file of a stage, durably.
     pub(crate) fn write_file<T>(
         &self,
         name: &OsStr,
@@ -99,15 +98,12 @@ impl OutDir {
     ) -> Result<T, Failure> {
         let path = self.shown(name);
         let fail = |error: io::Error| write_failure(&path, &error);
-        let mut file = TempFile::new(&self.dir).map_err(fail)?;
-        let mut buffered = BufWriter::with_capacity(256 * 1024, &mut file);
+        let mut buffered = BufWriter::with_capacity(256 * 1024, self.dir.create(name).map_err(fail)?);
         let value = content(&mut buffered)?;
-        buffered.flush().map_err(fail)?;
-        drop(buffered);
+        let file = buffered.into_inner().map_err(|error| fail(error.into_error()))?;
         // Set, not left to the umask.
-        file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
-        file.as_file().sync_all().map_err(fail)?;
-        file.replace(name).map_err(fail)?;
+        file.set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
         Ok(value)
     }
 
@@ -229,10 +225,23 @@ pub(crate) fn write_failure(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
+/// Writes a file that the command line names, whole or not at all.
+///
+/// It is not made without a name (O_TMPFILE): giving it one later takes /proc, which strict sandboxes do not have.
+pub(crate) fn write_output<T>(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (out, name) = OutDir::of_output(path)?;
+    let stage = out.stage()?;
+    let value = stage.out().write_file(&name, content)?;
+    stage.commit(&name, &out, &name, true)?;
+    Ok(value)
+}
+
 /// Writes a small file that the command line names.
 pub(crate) fn write_document(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let (out, name) = OutDir::of_output(path)?;
-    out.write_file(&name, |writer| writer.write_all(bytes).map_err(|error| write_failure(path, &error)))
+    write_output(path, |writer| writer.write_all(bytes).map_err(|error| write_failure(path, &error)))
 }
 
 /// Prints data.

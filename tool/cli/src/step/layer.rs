@@ -1,5 +1,7 @@
 //! The step `layer`: from a layer's entries to its blob and metadata.
 
+use std::ffi::OsStr;
+use std::io::Write;
 use std::path::Path;
 
 use ociseed_image::{LayerError, write_layer};
@@ -15,7 +17,7 @@ use ociseed_tree::{
 use crate::args::StepArgs;
 use crate::failure::{Failure, chain};
 use crate::inputs::Inputs;
-use crate::output::OutDir;
+use crate::output::{OutDir, write_document, write_failure, write_output};
 use crate::step::read_params;
 use crate::step::write::read_failure;
 
@@ -27,30 +29,36 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let metadata = write(&tree, &params.layer, &args.step.out)?;
     match &args.metadata {
         None => Ok(()),
-        Some(path) => crate::output::write_document(path, &json::encode(&metadata)),
+        Some(path) => write_document(path, &json::encode(&metadata)),
     }
 }
 
-/// Writes the blob of a layer.
-pub(crate) fn write(tree: &Tree, spec: &LayerSpec, path: &Path) -> Result<LayerMetadata, Failure> {
-    let (out, name) = OutDir::of_output(path)?;
-    write_in(tree, spec, &out, &name)
+/// Writes the blob of a layer to a file that the command line names.
+fn write(tree: &Tree, spec: &LayerSpec, path: &Path) -> Result<LayerMetadata, Failure> {
+    write_output(path, |writer| write_blob(tree, spec, path, writer))
 }
 
-/// Writes the blob of a layer into a directory.
+/// Writes the blob of a layer into a directory of a stage.
 pub(crate) fn write_in(
     tree: &Tree,
     spec: &LayerSpec,
     out: &OutDir,
-    name: &std::ffi::OsStr,
+    name: &OsStr,
 ) -> Result<LayerMetadata, Failure> {
     let path = out.shown(name);
+    out.write_file(name, |writer| write_blob(tree, spec, &path, writer))
+}
+
+fn write_blob(
+    tree: &Tree,
+    spec: &LayerSpec,
+    path: &Path,
+    out: &mut dyn Write,
+) -> Result<LayerMetadata, Failure> {
     let threads = u32::try_from(rayon::current_num_threads()).unwrap_or(1);
-    out.write_file(name, |writer| {
-        write_layer(tree, spec.compression, threads, writer).map_err(|error| match error {
-            LayerError::Content(error) => read_failure(&path, error),
-            LayerError::Compress(error) => crate::output::write_failure(&path, &error),
-        })
+    write_layer(tree, spec.compression, threads, out).map_err(|error| match error {
+        LayerError::Content(error) => read_failure(path, error),
+        LayerError::Compress(error) => write_failure(path, &error),
     })
 }
 

@@ -9,7 +9,7 @@ use ociseed_spec::{Digest, Hasher};
 use ociseed_tree::{ReadError, Tree};
 
 use crate::failure::{Failure, chain};
-use crate::output::{OutDir, write_failure};
+use crate::output::{OutDir, write_failure, write_output};
 
 /// How a tree leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub(crate) enum Form {
 
 /// Writes a tree to a path that the command line names, whole or not at all.
 pub(crate) fn write_tree(tree: &Tree, form: Form, path: &Path) -> Result<(), Failure> {
-    let (out, name) = OutDir::of_output(path)?;
     match form {
         Form::Tar => {
-            out.write_file(&name, |writer| write_tar(tree, writer).map_err(|error| read_failure(path, error)))
+            write_output(path, |writer| write_tar(tree, writer).map_err(|error| read_failure(path, error)))
         }
         Form::Directory => {
+            let (out, name) = OutDir::of_output(path)?;
             let stage = out.stage()?;
             stage_directory(tree, &stage.out(), &name)?;
             stage.commit(&name, &out, &name, false)
