@@ -7,10 +7,11 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, Permissions, PermissionsExt};
+use cap_std::fs::{Dir, File, MetadataExt, Permissions, PermissionsExt};
 use rustix::fs::{FlockOperation, RenameFlags};
 
 use crate::failure::Failure;
@@ -19,6 +20,8 @@ use crate::failure::Failure;
 const STAGE_PREFIX: &str = ".ociseed-stage-";
 /// The file of a hidden directory that is locked while its process lives.
 const STAGE_LOCK: &str = ".ociseed-stage-lock";
+/// Numbers hidden directories, so that no thread means another's by the name of its own that is gone.
+static NEXT_STAGE: AtomicU32 = AtomicU32::new(0);
 /// Hidden directories that exist now; a signal removes them.
 static STAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -110,8 +113,9 @@ impl OutDir {
     /// Starts a hidden directory, and removes those that killed processes left.
     pub(crate) fn stage(&self) -> Result<Stage, Failure> {
         self.remove_stale_stages();
-        for attempt in 0..100u32 {
-            let name = format!("{STAGE_PREFIX}{}-{attempt}", std::process::id());
+        for _ in 0..100 {
+            let number = NEXT_STAGE.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{STAGE_PREFIX}{}-{number}", std::process::id());
             match self.create_stage(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(write_failure(&self.shown(&name), &error)),
@@ -134,6 +138,10 @@ impl OutDir {
         let dir = self.dir.open_dir(name)?;
         let lock = dir.create(STAGE_LOCK)?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        if lock.metadata()?.nlink() == 0 {
+            // Another process took it for stale before it was locked: the next name is tried.
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         stage.opened = Some((Arc::new(dir), lock));
         Ok(stage)
     }
@@ -146,10 +154,11 @@ impl OutDir {
             if !name.to_string_lossy().starts_with(STAGE_PREFIX) {
                 continue;
             }
-            let lock = self.dir.open(Path::new(&name).join(STAGE_LOCK));
-            if lock
-                .is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
-            {
+            let Ok(lock) = self.dir.open(Path::new(&name).join(STAGE_LOCK)) else { continue };
+            // Held until all is gone, so that whoever just made it and waits for the lock sees that.
+            let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+            // A lock without a name is of a directory that is gone; one of its name may be another's by now.
+            if locked && lock.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
                 // Best effort: what cannot be removed hinders nobody.
                 let _ = self.dir.remove_dir_all(&name);
             }

@@ -277,3 +277,23 @@ fn paths_with_spaces_and_other_scripts() {
     assert!(output.status.success());
     assert_eq!(ociseed(&dir, &["verify", "o ut"]).status.code(), Some(0));
 }
+
+#[test]
+fn many_at_once_in_one_directory_do_not_hinder_each_other() {
+    let dir = project("mistake-many", "[layer.a]\nadd = [{ text = \"x\", to = \"/x\" }]\n");
+    fs::write(dir.join("p.json"), "{\"version\":1,\"layer\":{\"add\":[{\"text\":\"x\",\"to\":\"/x\"}]}}")
+        .expect("written");
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let dir = dir.clone();
+            std::thread::spawn(move || {
+                for round in 0..50 {
+                    good(&dir, &["layer", "--params", "p.json", "--out", &format!("{thread}-{round}")]);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("every build succeeds");
+    }
+}
