@@ -283,11 +283,11 @@ fn many_at_once_in_one_directory_do_not_hinder_each_other() {
     let dir = project("mistake-many", "[layer.a]\nadd = [{ text = \"x\", to = \"/x\" }]\n");
     fs::write(dir.join("p.json"), "{\"version\":1,\"layer\":{\"add\":[{\"text\":\"x\",\"to\":\"/x\"}]}}")
         .expect("written");
-    let threads: Vec<_> = (0..4)
+    let threads: Vec<_> = (0..8)
         .map(|thread| {
             let dir = dir.clone();
             std::thread::spawn(move || {
-                for round in 0..50 {
+                for round in 0..150 {
                     good(&dir, &["layer", "--params", "p.json", "--out", &format!("{thread}-{round}")]);
                 }
             })
