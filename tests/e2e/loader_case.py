@@ -2,11 +2,10 @@
 
 import contextlib
 import hashlib
+import io
 import json
-import os
-import signal
 import subprocess
-import tempfile
+import tarfile
 import time
 import unittest
 from pathlib import Path
@@ -74,9 +73,8 @@ class LoaderCase(unittest.TestCase):
     def command(self, *arguments, source=None, json_report=True):
         source = source or ["--seed", self.seed]
         report = ["--json"] if json_report else []
-        return [
-            LOADER, "run", *source, "--address", self.engine.socket, "--run-dir", self.directory / "run", *report, *arguments,
-        ]  # fmt: skip
+        places = ["--address", self.engine.socket, "--run-dir", self.directory / "run"]
+        return [LOADER, "run", *source, *places, *report, *arguments]
 
     def load(self, *arguments, source=None, expect=0):
         start = time.monotonic()
@@ -92,11 +90,10 @@ class LoaderCase(unittest.TestCase):
         return self.load(*arguments, source=["--archives", self.archives], expect=expect)
 
     @contextlib.contextmanager
-    def loading(self, *arguments, **options):
+    def loading(self, *arguments):
         """The loader in the background; ended if the test does not."""
-        process = subprocess.Popen(
-            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-        )
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(self.command(*arguments), text=True, **pipes)
         try:
             yield process
         finally:
@@ -156,7 +153,8 @@ class LoaderCase(unittest.TestCase):
             self.assertEqual(seed.sha256(found), blob.digest, f"{blob.media_type} in the store")
             self.assertIsNotNone(self.content_labels(blob, namespace), f"record of {blob.media_type}")
         for name in image.names:
-            self.assertTrue(self.is_complete(name, namespace), self.engine.ctr("images", "check", namespace=namespace).stdout)
+            check = self.engine.ctr("images", "check", namespace=namespace).stdout
+            self.assertTrue(self.is_complete(name, namespace), check)
 
     def output(self, image, command, namespace=None):
         """What a command prints in a new container of an image."""
@@ -173,9 +171,6 @@ class LoaderCase(unittest.TestCase):
 
 def image_files(image):
     """The regular files of an image by path, as its layers lay over each other."""
-    import io
-    import tarfile
-
     found = {}
     for layer in image.layers:
         with tarfile.open(fileobj=io.BytesIO(layer.tar)) as tar:

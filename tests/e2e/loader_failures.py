@@ -1,7 +1,7 @@
 """tests/failures.tsv: what must happen to each row of the table of failures, on each engine.
 
-A test observes a row and hands it in; a last test compares. A row that nobody observed is an empty cell, which is as bad
-as a wrong one. What was observed is also written to the file that OCISEED_E2E_OBSERVED names, or to /scratch.
+A test observes a row and hands it in; a last test compares. A row that nobody observed is an empty cell, which is as
+bad as a wrong one. What was observed is also written to the file that OCISEED_E2E_OBSERVED names, or to /scratch.
 """
 
 import os

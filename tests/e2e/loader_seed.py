@@ -197,7 +197,8 @@ def seed_id(images):
 
 def layout_files(images):
     """The files of an image layout by path, blobs first."""
-    entries = sorted((e for image in images for e in image.index_entries()), key=lambda e: e["annotations"]["io.containerd.image.name"])
+    entries = [entry for image in images for entry in image.index_entries()]
+    entries.sort(key=lambda entry: entry["annotations"]["io.containerd.image.name"])
     found = {f"blobs/sha256/{blob.digest[7:]}": blob.data for image in images for blob in image.blobs}
     found["index.json"] = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
     found["oci-layout"] = canonical({"imageLayoutVersion": "1.0.0"})

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import tarfile
 import unittest
 
 import loader_seed as seed
@@ -34,15 +35,17 @@ class Archives(LoaderCase):
 
     def test_an_index_brings_its_manifests(self):
         parts = [image("docker.io/library/web:1", f"{n}\n") for n in range(2)]
-        manifests = [{**part.manifest.descriptor(), "platform": {"os": "linux", "architecture": a}} for part, a in zip(parts, (seed.ARCHITECTURE, "s390x"))]
-        index = seed.Blob(seed.INDEX, seed.canonical({"schemaVersion": 2, "mediaType": seed.INDEX, "manifests": manifests}))
+        manifests = [
+            {**part.manifest.descriptor(), "platform": {"os": "linux", "architecture": architecture}}
+            for part, architecture in zip(parts, (seed.ARCHITECTURE, "s390x"), strict=True)
+        ]
+        document = {"schemaVersion": 2, "mediaType": seed.INDEX, "manifests": manifests}
+        index = seed.Blob(seed.INDEX, seed.canonical(document))
         files = seed.layout_files(parts) | {f"blobs/sha256/{index.digest[7:]}": index.data}
         entry = {**index.descriptor(), "annotations": {"io.containerd.image.name": "docker.io/library/web:1"}}
         files["index.json"] = seed.canonical({"schemaVersion": 2, "manifests": [entry]})
-        seed.write_files(self.directory / "layout", files)
-        import tarfile
-        (self.archives / "k8s.io").mkdir(parents=True)
-        (self.archives / "k8s.io/web.tar").write_bytes(seed.tar_of([(tarfile.TarInfo(path), data) for path, data in files.items()]))
+        tar = seed.tar_of([(tarfile.TarInfo(path), data) for path, data in files.items()])
+        seed.write_files(self.archives, {"k8s.io/web.tar": tar})
         run = self.load_archives()
         self.assertEqual(run.image(parts[0].name)["digest"], index.digest)
         self.assertEqual(self.engine.images()[parts[0].name].media_type, seed.INDEX)
@@ -77,9 +80,9 @@ class Archives(LoaderCase):
         errors = [error for one in run.report["images"] for error in one["errors"]]
         expected = {f"k8s.io/{name}": text for name, (_, text) in files.items()}
         expected |= {"k8s.io/absent.tar": bad.layer_blobs[2].digest, "k8s.io/dir.tar": "a directory"}
-        expected |= {"k8s.io/pipe.tar": "a special file", "no_-namespace": "namespace `no_-namespace`", "README": "`README`"}
+        expected |= {"k8s.io/pipe.tar": "a special file", "README": "`README`"}
+        expected |= {"no_-namespace": "namespace `no_-namespace`"}
         for place, text in expected.items():
-            self.assertEqual(len([e for e in errors if f"`{place}`" in e or place in e and text in e]), 1, (place, errors))
             self.assertTrue(any(place in error and text in error for error in errors), (place, text, errors))
         self.assertEqual(len(errors), len(expected), errors)
         self.assertEqual(run.outcome(good.name), "added")

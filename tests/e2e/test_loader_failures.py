@@ -5,6 +5,7 @@ of the table; that it is the expected one is decided by the last test.
 """
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ class Rows(LoaderCase):
         self.damaged_source("E1", lambda file: os.truncate(file, 1 << 20), digest, "expected", f"found {1 << 20}")
 
     def test_e1_truncated_tar(self):
-        self.damaged_source("E1t", lambda file: os.truncate(file, 2 << 20), "k8s.io/bad.tar", "no whole tar", archives=True)
+        words = ["k8s.io/bad.tar", "no whole tar"]
+        self.damaged_source("E1t", lambda file: os.truncate(file, 2 << 20), *words, archives=True)
 
     def test_e1c_flipped_byte(self):
         self.damaged_source("E1c", flip, self.layer(), "expected this digest, found sha256:")
@@ -95,8 +97,6 @@ class Rows(LoaderCase):
         self.damaged_source("E6bt", write_without, "k8s.io/bad.tar", self.layer(), archives=True)
 
     def test_e1d_not_a_tar(self):
-        import gzip
-
         contents = {
             "E1d-empty": (lambda data: b"", "empty"),
             "E1d-random": (lambda data: seed.noise(100_000, 3), "no whole tar"),
@@ -107,10 +107,12 @@ class Rows(LoaderCase):
         for row, (content, word) in contents.items():
             with self.subTest(row):
                 rig.run(["rm", "-rf", self.archives])
+
+                def replace(file, content=content):
+                    file.write_bytes(content(file.read_bytes()))
+
                 with self.new_engine() as self.engine:
-                    self.damaged_source(
-                        row, lambda file: file.write_bytes(content(file.read_bytes())), "k8s.io/bad.tar", word, archives=True
-                    )
+                    self.damaged_source(row, replace, "k8s.io/bad.tar", word, archives=True)
 
     def layer(self):
         self.images()
@@ -125,8 +127,9 @@ class Rows(LoaderCase):
         damage(self.store_file(self.bad.layer_blobs[2]))
         run = self.load(expect=None)
         again = self.load(expect=None)
-        facts = [f"exit {run.code}", run.outcome(self.bad.name), run.outcome(self.good.name), self.bytes_in_store(self.bad)]
-        facts += [self.runs(self.bad), self.good_runs(), self.left(), f"then {again.outcome(self.bad.name)}"]
+        facts = [f"exit {run.code}", run.outcome(self.bad.name), run.outcome(self.good.name)]
+        facts += [self.bytes_in_store(self.bad), self.runs(self.bad), self.good_runs(), self.left()]
+        facts += [f"then {again.outcome(self.bad.name)}"]
         OBSERVED.add(row, "; ".join(facts))
 
     def test_e1e_flipped_byte_in_the_store(self):
@@ -144,8 +147,8 @@ class Rows(LoaderCase):
         """What the next run makes of it."""
         run = self.load(expect=None)
         again = self.load(expect=None)
-        facts = [f"rerun exit {run.code}", self.bytes_in_store(self.bad), self.runs(self.bad), self.good_runs(), self.left()]
-        return [*facts, f"then {again.outcome(self.bad.name)}"]
+        facts = [f"rerun exit {run.code}", self.bytes_in_store(self.bad), self.runs(self.bad)]
+        return [*facts, self.good_runs(), self.left(), f"then {again.outcome(self.bad.name)}"]
 
     def test_e2_loader_killed(self):
         """At writes to the engine spread over the run; all must come to the same."""
@@ -170,7 +173,8 @@ class Rows(LoaderCase):
     def test_e3_engine_killed(self):
         seed.write_seed(self.seed, self.images())
         slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=writev", "-e", "inject=writev:delay_enter=20000"]
-        with subprocess.Popen([*slow, *self.command()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*slow, *self.command()], text=True, **pipes) as process:
             wait_until(self.ingests)
             self.engine.kill()
             out, _ = process.communicate(timeout=60)
