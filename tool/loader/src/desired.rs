@@ -106,6 +106,7 @@ pub(crate) fn missing_labels(
 mod tests {
     use std::rc::Rc;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use ociseed_spec::Digest;
     use ociseed_spec::lock::{BlobRef, Class};
@@ -118,12 +119,18 @@ mod tests {
 
     /// A real layout without blobs: nothing here reads any.
     fn store() -> Rc<Store> {
-        let dir = std::env::temp_dir().join(format!("ociseed-desired-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("temporary directory");
-        std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("written");
-        std::fs::write(dir.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).expect("written");
-        let dir = cap_std::fs::Dir::open_ambient_dir(dir, cap_std::ambient_authority()).expect("there");
-        Rc::new(Store::Layout(Layout::open(Arc::new(dir), "test").expect("a layout")))
+        // Tests run at once: each layout is a directory of its own, gone when it was opened.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("ociseed-desired-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("temporary directory");
+        std::fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("written");
+        std::fs::write(path.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).expect("written");
+        let dir = cap_std::fs::Dir::open_ambient_dir(&path, cap_std::ambient_authority()).expect("there");
+        let layout = Layout::open(Arc::new(dir), "test").expect("a layout");
+        std::fs::remove_dir_all(&path).expect("removed");
+        Rc::new(Store::Layout(layout))
     }
 
     fn wanted(namespace: &str, pin: bool) -> Wanted {
