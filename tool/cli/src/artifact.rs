@@ -14,10 +14,8 @@ use ociseed_store::{Archive, Layout};
 use ociseed_tree::tar;
 
 use crate::failure::{Failure, chain};
+use crate::inputs::MAX_DOCUMENT;
 use crate::report::Report;
-
-/// Documents are read into memory up to this size.
-const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Something that can be looked at.
 pub(crate) enum Artifact {

@@ -16,7 +16,7 @@ use crate::args::InputArgs;
 use crate::failure::Failure;
 
 /// Parameter files, metadata and records are read into memory up to this size.
-const MAX_DOCUMENT: u64 = 64 << 20;
+pub(crate) const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Finds inputs by the words that specs and parameters use for them.
 #[derive(Debug)]

@@ -119,7 +119,8 @@ fn verify_output(report: &Report, dir: &Path, findings: &mut Findings) {
         let path = dir.join(&target.path);
         match Artifact::open(&path).and_then(|artifact| {
             check_digest(target, &path, &artifact, findings)?;
-            verify(artifact, &path, findings)
+            verify(artifact, &path, findings)?;
+            target.metadata.as_ref().map_or(Ok(()), |metadata| check_metadata(&dir.join(metadata)))
         }) {
             Ok(()) => {}
             Err(failure) => findings.problems.extend(failure.into_messages()),
@@ -127,6 +128,14 @@ fn verify_output(report: &Report, dir: &Path, findings: &mut Findings) {
         for problem in &mut findings.problems[before..] {
             *problem = format!("{name}: {problem}");
         }
+    }
+}
+
+/// Checks that metadata which a report names is there; whether it fits its blob was checked with the blob.
+fn check_metadata(path: &Path) -> Result<(), Failure> {
+    match Artifact::open(path)? {
+        Artifact::Metadata(_) => Ok(()),
+        _ => Err(Failure::new(format!("`{}` is no layer metadata file", path.display()))),
     }
 }
 

@@ -129,3 +129,19 @@ fn truncated_archives_and_strange_files_get_clear_errors() {
         assert!(message.contains(&format!("`{path}`")), "{message}");
     }
 }
+
+#[test]
+fn layer_metadata_that_a_report_names_is_checked() {
+    let dir = golden::build("verify-metadata", "2");
+    let path = dir.join("out/layer/site.json");
+    let text = fs::read_to_string(&path).expect("read");
+    let other = text.replacen("\"size\":", "\"sizes\":", 1);
+    for damaged in [&text[..text.len() / 2], "{\"targets\":{},\"version\":1}", &other] {
+        fs::write(&path, damaged).expect("written");
+        let message = bad(&dir, &["verify", "out"], 1);
+        assert!(message.contains("layer.site: ") && message.contains("site.json"), "{message}");
+    }
+    fs::remove_file(&path).expect("removed");
+    let message = bad(&dir, &["verify", "out"], 1);
+    assert!(message.contains("layer.site: ") && message.contains("No such file"), "{message}");
+}
