@@ -1,7 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# What every root holds: the engine under test, the judges, and what the tests themselves are written in.
+# What every root holds: the engines under test, the judges, and what the tests themselves are written in. docker.io
+# brings iptables, podman brings conmon. crun is podman's default runtime; where the old cgroup hierarchies are mounted
+# beside the new one it refuses to run, and runc serves podman too.
 common_packages=(
     containerd runc
+    docker.io
+    podman crun
     skopeo umoci
     busybox-static python3 strace iproute2 procps
 )
