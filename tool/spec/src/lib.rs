@@ -25,7 +25,13 @@ mod text;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
 pub use key::{Key, KeyError};
-pub use options::{Compression, CompressionError, FileMode, FileModeError, Owner, OwnerError};
+pub use options::{
+    Acl, AclError, Capabilities, CapabilitiesError, Compression, CompressionError, DateTime, DateTimeError,
+    Device, DeviceError, DeviceKind, FileMode, FileModeError, Owner, OwnerError, OwnerName, OwnerNameError,
+    Timestamp, TimestampError, XattrError, XattrName, XattrValue,
+};
+#[cfg(feature = "file")]
+pub use options::{Pattern, PatternError};
 pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};

@@ -26,6 +26,24 @@ pub struct LayerMetadata {
     pub diff_id: DiffId,
     /// The size of the uncompressed tar in bytes.
     pub uncompressed_size: u64,
+    /// Debian packages in the layer, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<Package>,
+}
+
+/// A Debian package that a layer holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture, as Debian calls it.
+    pub architecture: String,
+    /// The maintainer scripts that it has and that were not run, sorted.
+    pub scripts: Vec<String>,
 }
 
 impl LayerMetadata {
@@ -67,6 +85,36 @@ impl ImageRecord {
     /// Anything but such a file of version 1.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         document::parse("image record", bytes)
+    }
+}
+
+/// An index with the images that it lists: the file that `ociseed index` writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct IndexRecord {
+    /// Always 1.
+    pub version: u32,
+    /// The media type of `index`.
+    pub media_type: String,
+    /// The index, byte for byte.
+    pub index: String,
+    /// The images that it lists, in its order.
+    pub images: Vec<ImageRecord>,
+}
+
+impl IndexRecord {
+    /// Makes a record of exact bytes.
+    pub fn new(media_type: &str, index: String, images: Vec<ImageRecord>) -> Self {
+        Self { version: VERSION, media_type: media_type.to_owned(), index, images }
+    }
+
+    /// Parses an index record; what the index says is checked by the crate `image`.
+    ///
+    /// # Errors
+    /// Anything but such a file of version 1.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        document::parse("index record", bytes)
     }
 }
 

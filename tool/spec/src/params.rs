@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, DocumentError};
-use crate::file::{BundleSpec, Engine, ImageSpec, LayerSpec, SeedSpec};
+use crate::file::{BundleSpec, Engine, ImageSpec, IndexSpec, LayerSpec, SeedSpec};
 
 /// Input names and where they are on the build host.
 pub type Inputs = BTreeMap<String, String>;
@@ -45,7 +45,7 @@ macro_rules! params {
 params! {
     /// Parameters of `ociseed layer`.
     LayerParams, "layer parameter file" {
-        /// The layer; `file` and `dir` name inputs.
+        /// The layer; `file`, `dir`, `tar`, `deb` and `layer` name inputs.
         layer: LayerSpec,
     }
 }
@@ -53,15 +53,23 @@ params! {
 params! {
     /// Parameters of `ociseed image`.
     ImageParams, "image parameter file" {
-        /// The image; `layers` name inputs that are layer metadata files, `base.layout` one that is a layout.
+        /// The image; `layers` name inputs that are layer metadata files, `base` one that is what it says.
         image: ImageSpec,
+    }
+}
+
+params! {
+    /// Parameters of `ociseed index`.
+    IndexParams, "index parameter file" {
+        /// The index; `images` name inputs that are image records.
+        index: IndexSpec,
     }
 }
 
 params! {
     /// Parameters of `ociseed bundle`.
     BundleParams, "bundle parameter file" {
-        /// The bundle; `images` name inputs that are image records.
+        /// The bundle; `images` and `indexes` name inputs that are records.
         bundle: BundleSpec,
         /// Where the layer blobs are.
         blobs: Vec<BlobSource>,
@@ -90,7 +98,7 @@ params! {
     }
 }
 
-/// Where blobs are: one layer with its metadata, or an image layout.
+/// Where blobs are: one layer with its metadata, an image layout, or an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -104,4 +112,7 @@ pub struct BlobSource {
     /// An input that is an OCI image layout, all of whose blobs may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
+    /// An input that is an archive of either kind, all of whose blobs may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
 }

@@ -5,8 +5,8 @@ use std::fs;
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
-use ociseed_spec::metadata::{ImageRecord, LayerMetadata};
-use ociseed_spec::params::{BundleParams, ImageParams, LayerParams, SeedParams, StoreParams};
+use ociseed_spec::metadata::{ImageRecord, IndexRecord, LayerMetadata};
+use ociseed_spec::params::{BundleParams, ImageParams, IndexParams, LayerParams, SeedParams, StoreParams};
 use schemars::{JsonSchema, schema_for};
 
 use crate::run::{assert_golden, workspace};
@@ -17,10 +17,13 @@ fn read(name: &str) -> Vec<u8> {
 
 #[test]
 fn toml_and_json_specs_are_one_spec() {
-    let toml = Spec::parse_toml(std::str::from_utf8(&read("spec.toml")).expect("UTF-8")).expect("spec.toml");
-    let canonical = String::from_utf8(json::encode(&toml)).expect("UTF-8");
-    assert_golden(&workspace().join("tests/golden/format/spec.json"), &canonical);
-    assert_eq!(Spec::parse_json(&canonical).expect("spec.json"), toml);
+    for name in ["spec", "every-kind"] {
+        let text = read(&format!("{name}.toml"));
+        let toml = Spec::parse_toml(std::str::from_utf8(&text).expect("UTF-8")).expect(name);
+        let canonical = String::from_utf8(json::encode(&toml)).expect("UTF-8");
+        assert_golden(&workspace().join(format!("tests/golden/format/{name}.json")), &canonical);
+        assert_eq!(Spec::parse_json(&canonical).expect(name), toml);
+    }
 }
 
 #[test]
@@ -42,8 +45,10 @@ fn schemas_are_current() {
     check::<Lock>("lock");
     check::<LayerMetadata>("layer-metadata");
     check::<ImageRecord>("image-record");
+    check::<IndexRecord>("index-record");
     check::<LayerParams>("layer-params");
     check::<ImageParams>("image-params");
+    check::<IndexParams>("index-params");
     check::<BundleParams>("bundle-params");
     check::<SeedParams>("seed-params");
     check::<StoreParams>("store-params");
