@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry as Slot;
 
 use oci_spec::image::{ImageIndexBuilder, MediaType};
 use ociseed_spec::{Digest, Reference, TreePath, annotation, json};
-use ociseed_tree::{BuildError, Builder, Content, Entry, Precedence, Tree};
+use ociseed_tree::{BuildError, Builder, Claim, Content, Entry, Precedence, Tree};
 
 use crate::image::descriptor;
 use crate::record::Image;
@@ -54,9 +54,9 @@ pub fn layout_tree<E>(
 /// Makes a tree of plain files with the default modes.
 fn plain_tree(files: Vec<(String, Content)>) -> Result<Tree, Vec<BuildError>> {
     let mut builder = Builder::new();
-    for (source, (name, content)) in files.into_iter().enumerate() {
+    for (source, (name, content)) in (0..).zip(files) {
         let path = TreePath::parse(name.as_bytes()).expect("names of a layout are good paths");
-        builder.insert(path, Entry::file(content), Precedence::Explicit, source);
+        builder.insert(path, Entry::file(content), Claim::new(source, Precedence::Explicit));
     }
     builder.finish()
 }

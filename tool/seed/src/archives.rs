@@ -10,7 +10,7 @@ use ociseed_image::{Named, layout_tree};
 use ociseed_spec::file::{ArchivesOptions, StoreForm};
 use ociseed_spec::lock::Namespace;
 use ociseed_spec::{Digest, Key, Reference, TreePath};
-use ociseed_tree::{Builder, Content, Entry, Extent, Precedence, Tree, tar};
+use ociseed_tree::{Builder, Claim, Content, Entry, Extent, Precedence, Tree, tar};
 
 use crate::seed::{Seed, SeedEntry};
 
@@ -69,7 +69,7 @@ pub fn arrange<E>(
         let path = path.expect("a namespace and a key are good names").below(&root);
         // Extents of the headers are small and adjacent: one allocation an archive.
         let content: Content = join(tar::extents(&layout)).into_iter().collect();
-        builder.insert(path, Entry::file(content), Precedence::Explicit, 0);
+        builder.insert(path, Entry::file(content), Claim::new(0, Precedence::Explicit));
     }
     let tree = builder.finish().expect("every archive has a path of its own and none is below another");
     Ok(Archives { tree, repeated_bytes: written - distinct.values().sum::<u64>() })
@@ -105,7 +105,7 @@ fn join(extents: impl Iterator<Item = Extent>) -> Vec<Extent> {
     for extent in extents {
         match extent {
             Extent::Bytes(bytes) => run.extend_from_slice(&bytes),
-            Extent::File(_) => {
+            Extent::File(_) | Extent::Zeros(_) => {
                 if !run.is_empty() {
                     joined.push(Extent::Bytes(std::mem::take(&mut run).into()));
                 }

@@ -1,13 +1,14 @@
 //! Building a tree from several sources without one hiding the other.
 //!
-//! The result does not depend on the order of insertions: whatever would is
-//! an error that names both sources.
+//! Unless a source says that it replaces, the result does not depend on the
+//! order of insertions: whatever would is an error that names both sources.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
 use ociseed_spec::TreePath;
 
+use crate::links::{self, Links};
 use crate::{Entry, Node, Tree};
 
 /// How much a source means what it says of a directory.
@@ -15,42 +16,69 @@ use crate::{Entry, Node, Tree};
 pub enum Precedence {
     /// The directory came with others, as one of many.
     Incidental,
-    /// The directory was asked for by name; its mode and owner count.
+    /// The directory was asked for by name; its metadata count.
     Explicit,
+}
+
+/// On whose behalf something is inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The source's number; conflicts name it.
+    pub source: u32,
+    /// How much it means what it says of directories.
+    pub precedence: Precedence,
+    /// Whether it wins over sources with lower numbers.
+    pub replace: bool,
+}
+
+impl Claim {
+    /// Claims for a source that replaces nothing.
+    pub fn new(source: u32, precedence: Precedence) -> Self {
+        Self { source, precedence, replace: false }
+    }
 }
 
 /// Collects entries and finds contradictions.
 #[derive(Debug, Default)]
 pub struct Builder {
     entries: BTreeMap<TreePath, Inserted>,
+    links: Links,
     conflicts: Vec<BuildError>,
 }
 
 #[derive(Debug)]
 struct Inserted {
     entry: Entry,
-    precedence: Precedence,
-    source: usize,
+    claim: Claim,
 }
 
-/// Names two sources that cannot both be right, by the numbers that they were inserted with.
+/// Names sources that cannot be right, by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildError {
-    /// Both write one path.
+    /// Two write one path.
     SamePath {
         /// The path.
         path: TreePath,
         /// The sources.
-        sources: [usize; 2],
+        sources: [u32; 2],
     },
-    /// One puts something below what the other made a file or link.
+    /// One puts something below what the other made no directory.
     BelowFile {
         /// What is below.
         path: TreePath,
         /// What is no directory.
         file: TreePath,
         /// The source of `path`, then that of `file`.
-        sources: [usize; 2],
+        sources: [u32; 2],
+    },
+    /// A hard link names what is not there, a directory or a whiteout.
+    LinkTarget {
+        /// The link.
+        path: TreePath,
+        /// What it names.
+        target: TreePath,
+        /// The link's source.
+        source: u32,
     },
 }
 
@@ -60,27 +88,53 @@ impl Builder {
         Self::default()
     }
 
-    /// Puts `entry` at `path`, on behalf of `source`; the root itself is never an entry.
-    pub fn insert(&mut self, path: TreePath, entry: Entry, precedence: Precedence, source: usize) {
+    /// Puts `entry` at `path`; the root itself is never an entry. Sources come in the order of their numbers.
+    ///
+    /// A hard link names what is at its target when the tree is finished, or if that is replaced, what was there.
+    pub fn insert(&mut self, path: TreePath, entry: Entry, claim: Claim) {
         if path.is_root() {
             return;
         }
-        let new = Inserted { entry, precedence, source };
+        let new = Inserted { entry, claim };
         match self.entries.entry(path) {
             Slot::Vacant(slot) => {
+                self.links.note(slot.key(), &new.entry);
                 slot.insert(new);
             }
             Slot::Occupied(mut slot) => match merge(slot.get(), &new) {
-                Merged::Old => {}
-                Merged::New => {
-                    slot.insert(new);
+                Merged::Same(merged) => slot.get_mut().entry = merged,
+                Merged::New(merged) => *slot.get_mut() = Inserted { entry: merged, ..new },
+                Merged::Replaced => {
+                    self.links.note(slot.key(), &new.entry);
+                    let path = slot.key().clone();
+                    let old = slot.insert(new);
+                    self.promote(&path, old);
                 }
                 Merged::Conflict => {
-                    let mut sources = [slot.get().source, new.source];
+                    let mut sources = [slot.get().claim.source, new.claim.source];
                     sources.sort_unstable();
                     self.conflicts.push(BuildError::SamePath { path: slot.key().clone(), sources });
                 }
             },
+        }
+    }
+
+    /// Gives what was replaced at `path` to its first further name, if it has any.
+    fn promote(&mut self, path: &TreePath, old: Inserted) {
+        let still_links = |links: &TreePath| {
+            self.entries
+                .get(links)
+                .is_some_and(|found| matches!(&found.entry.node, Node::Link(target) if target == path))
+        };
+        let names: Vec<TreePath> = self.links.take(path).into_iter().filter(still_links).collect();
+        let Some((first, others)) = names.split_first() else { return };
+        for (name, node) in
+            others.iter().map(|name| (name, Node::Link(first.clone()))).chain([(first, old.entry.node)])
+        {
+            if let Some(inserted) = self.entries.get_mut(name) {
+                inserted.entry.node = node;
+                self.links.note(name, &inserted.entry);
+            }
         }
     }
 
@@ -89,6 +143,20 @@ impl Builder {
     /// # Errors
     /// All contradictions, in the order of paths.
     pub fn finish(mut self) -> Result<Tree, Vec<BuildError>> {
+        let implied = self.implied_parents();
+        self.check_links();
+        if !self.conflicts.is_empty() {
+            return Err(self.conflicts);
+        }
+        drop(self.links);
+        let entries = self.entries.into_iter().map(|(path, inserted)| (path, inserted.entry));
+        let mut entries: BTreeMap<TreePath, Entry> = entries.collect();
+        entries.extend(implied);
+        links::normalize(&mut entries);
+        Ok(Tree { entries })
+    }
+
+    fn implied_parents(&mut self) -> BTreeMap<TreePath, Entry> {
         let mut implied: BTreeMap<TreePath, Entry> = BTreeMap::new();
         for (path, inserted) in &self.entries {
             let mut below = path.parent();
@@ -98,41 +166,90 @@ impl Builder {
                     None => {
                         implied.insert(parent.clone(), Entry::directory());
                     }
-                    Some(found) if matches!(found.entry.node, Node::Directory) => {}
-                    Some(found) => self.conflicts.push(BuildError::BelowFile {
-                        path: path.clone(),
-                        file: parent.clone(),
-                        sources: [inserted.source, found.source],
-                    }),
+                    // Its own parents were seen to when it was walked: it sorts before.
+                    Some(found) if found.entry.is_directory() => break,
+                    Some(found) => {
+                        self.conflicts.push(BuildError::BelowFile {
+                            path: path.clone(),
+                            file: parent.clone(),
+                            sources: [inserted.claim.source, found.claim.source],
+                        });
+                        break;
+                    }
                 }
                 below = parent.parent();
             }
         }
-        if !self.conflicts.is_empty() {
-            return Err(self.conflicts);
+        implied
+    }
+
+    fn check_links(&mut self) {
+        for (path, inserted) in &self.entries {
+            if let Node::Link(target) = &inserted.entry.node
+                && !links::leads_somewhere(path, |path| self.entries.get(path).map(|found| &found.entry))
+            {
+                self.conflicts.push(BuildError::LinkTarget {
+                    path: path.clone(),
+                    target: target.clone(),
+                    source: inserted.claim.source,
+                });
+            }
         }
-        let entries = self.entries.into_iter().map(|(path, inserted)| (path, inserted.entry));
-        Ok(Tree { entries: entries.chain(implied).collect() })
     }
 }
 
 enum Merged {
-    Old,
-    New,
+    /// Both are one; the source stays.
+    Same(Entry),
+    /// Both are one; the new source counts.
+    New(Entry),
+    /// The old one is gone.
+    Replaced,
     Conflict,
 }
 
 fn merge(old: &Inserted, new: &Inserted) -> Merged {
-    if !matches!((&old.entry.node, &new.entry.node), (Node::Directory, Node::Directory)) {
-        return Merged::Conflict;
+    let replaces = new.claim.replace && new.claim.source > old.claim.source;
+    match (&old.entry.node, &new.entry.node) {
+        (Node::Directory { opaque: one }, Node::Directory { opaque: two }) => {
+            let node = Node::Directory { opaque: *one || *two };
+            merge_directories(old, new, node, replaces)
+        }
+        _ if replaces => Merged::Replaced,
+        // Packages ship the same links of a merged /usr.
+        (Node::Symlink(one), Node::Symlink(two))
+            if one == two && old.entry.stat.owner == new.entry.stat.owner =>
+        {
+            Merged::Same(later(old, new, old.entry.node.clone()))
+        }
+        _ => Merged::Conflict,
     }
-    match new.precedence.cmp(&old.precedence) {
-        std::cmp::Ordering::Greater => Merged::New,
-        std::cmp::Ordering::Less => Merged::Old,
-        std::cmp::Ordering::Equal if new.precedence == Precedence::Explicit => Merged::Conflict,
-        std::cmp::Ordering::Equal if new.entry.stat == old.entry.stat => Merged::Old,
+}
+
+fn merge_directories(old: &Inserted, new: &Inserted, node: Node, replaces: bool) -> Merged {
+    if replaces {
+        return Merged::New(Entry { stat: new.entry.stat.clone(), node });
+    }
+    match new.claim.precedence.cmp(&old.claim.precedence) {
+        std::cmp::Ordering::Greater => Merged::New(Entry { stat: new.entry.stat.clone(), node }),
+        std::cmp::Ordering::Less => Merged::Same(Entry { stat: old.entry.stat.clone(), node }),
+        std::cmp::Ordering::Equal if new.claim.precedence == Precedence::Explicit => Merged::Conflict,
+        std::cmp::Ordering::Equal if same_but_for_time(old, new) => Merged::Same(later(old, new, node)),
         std::cmp::Ordering::Equal => Merged::Conflict,
     }
+}
+
+fn same_but_for_time(old: &Inserted, new: &Inserted) -> bool {
+    let mut stat = new.entry.stat.clone();
+    stat.mtime = old.entry.stat.mtime;
+    stat == old.entry.stat
+}
+
+/// Takes the later time, whichever came first.
+fn later(old: &Inserted, new: &Inserted, node: Node) -> Entry {
+    let mut stat = old.entry.stat.clone();
+    stat.mtime = stat.mtime.max(new.entry.stat.mtime);
+    Entry { stat, node }
 }
 
 #[cfg(test)]
@@ -152,10 +269,10 @@ mod tests {
     #[test]
     fn parents_are_implied_and_never_cover_what_is_there() {
         let mut builder = Builder::new();
-        builder.insert(path("/a/b/c"), file(), Precedence::Incidental, 0);
+        builder.insert(path("/a/b/c"), file(), Claim::new(0, Precedence::Incidental));
         let private =
             Entry { stat: Stat { mode: FileMode::new(0o700), ..Stat::DIRECTORY }, ..Entry::directory() };
-        builder.insert(path("/a"), private, Precedence::Explicit, 1);
+        builder.insert(path("/a"), private, Claim::new(1, Precedence::Explicit));
         let tree = builder.finish().expect("no conflict");
         let modes: Vec<_> =
             tree.iter().map(|(path, entry)| (path.to_string(), entry.stat.mode.bits())).collect();
@@ -180,7 +297,7 @@ mod tests {
                     both.reverse();
                 }
                 for (at, entry, source) in both {
-                    builder.insert(path(at), entry, Precedence::Incidental, source);
+                    builder.insert(path(at), entry, Claim::new(source, Precedence::Incidental));
                 }
                 assert_eq!(builder.finish().is_err(), conflicts, "{first} {second} {swap}");
             }
@@ -191,9 +308,95 @@ mod tests {
     fn two_that_were_asked_for_by_name_contradict_each_other() {
         let mut builder = Builder::new();
         for source in [0, 1] {
-            builder.insert(path("/a"), Entry::directory(), Precedence::Explicit, source);
+            builder.insert(path("/a"), Entry::directory(), Claim::new(source, Precedence::Explicit));
         }
         let expected = BuildError::SamePath { path: path("/a"), sources: [0, 1] };
         assert_eq!(builder.finish().expect_err("conflict"), [expected]);
+    }
+
+    fn replacing(source: u32) -> Claim {
+        Claim { replace: true, ..Claim::new(source, Precedence::Explicit) }
+    }
+
+    fn text(tree: &Tree, at: &str) -> Vec<u8> {
+        match &tree.get(&path(at)).expect(at).node {
+            Node::File(content) => {
+                let mut bytes = Vec::new();
+                content.copy_to(&mut bytes).expect("in memory");
+                bytes
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_replaces_wins_over_what_is_above() {
+        let mut builder = Builder::new();
+        builder.insert(path("/a"), file(), Claim::new(0, Precedence::Explicit));
+        builder.insert(path("/a"), Entry::file(Content::bytes(*b"new")), replacing(1));
+        assert_eq!(text(&builder.finish().expect("no conflict"), "/a"), b"new");
+        let mut builder = Builder::new();
+        builder.insert(path("/a"), file(), replacing(0));
+        builder.insert(path("/a"), file(), Claim::new(1, Precedence::Explicit));
+        assert!(builder.finish().is_err(), "what comes below a replacing entry is not replaced");
+    }
+
+    #[test]
+    fn a_link_keeps_what_it_named_when_that_is_replaced() {
+        let mut builder = Builder::new();
+        let link = || Entry { node: Node::Link(path("/a")), ..file() };
+        builder.insert(path("/a"), file(), Claim::new(0, Precedence::Incidental));
+        builder.insert(path("/c"), link(), Claim::new(0, Precedence::Incidental));
+        builder.insert(path("/b"), link(), Claim::new(0, Precedence::Incidental));
+        builder.insert(path("/a"), Entry::file(Content::bytes(*b"new")), replacing(1));
+        let tree = builder.finish().expect("no conflict");
+        assert_eq!((text(&tree, "/a"), text(&tree, "/b")), (b"new".to_vec(), b"x".to_vec()));
+        assert!(matches!(&tree.get(&path("/c")).expect("there").node, Node::Link(to) if *to == path("/b")));
+    }
+
+    #[test]
+    fn the_first_name_is_the_file() {
+        let mut builder = Builder::new();
+        let link = |target: &str| Entry { node: Node::Link(path(target)), ..file() };
+        builder.insert(path("/b"), file(), Claim::new(0, Precedence::Explicit));
+        builder.insert(path("/a"), link("/c"), Claim::new(1, Precedence::Explicit));
+        builder.insert(path("/c"), link("/b"), Claim::new(2, Precedence::Explicit));
+        let tree = builder.finish().expect("no conflict");
+        assert_eq!(text(&tree, "/a"), b"x");
+        for name in ["/b", "/c"] {
+            assert!(
+                matches!(&tree.get(&path(name)).expect("there").node, Node::Link(to) if *to == path("/a"))
+            );
+        }
+    }
+
+    #[test]
+    fn links_to_nothing_directories_and_themselves_are_refused() {
+        for target in ["/none", "/d", "/l", "/w"] {
+            let mut builder = Builder::new();
+            builder.insert(path("/d"), Entry::directory(), Claim::new(0, Precedence::Explicit));
+            builder.insert(path("/w"), Entry::whiteout(), Claim::new(0, Precedence::Explicit));
+            let link = Entry { node: Node::Link(path(target)), ..file() };
+            builder.insert(path("/l"), link, Claim::new(1, Precedence::Explicit));
+            let expected = BuildError::LinkTarget { path: path("/l"), target: path(target), source: 1 };
+            assert_eq!(builder.finish().expect_err(target), [expected]);
+        }
+    }
+
+    #[test]
+    fn directories_of_many_sources_take_the_later_time() {
+        let at = |seconds| {
+            let mut entry = Entry::directory();
+            entry.stat.mtime = ociseed_spec::Timestamp::new(seconds, 0);
+            entry
+        };
+        for times in [[1, 2], [2, 1]] {
+            let mut builder = Builder::new();
+            for (source, time) in (0..).zip(times) {
+                builder.insert(path("/a"), at(time), Claim::new(source, Precedence::Incidental));
+            }
+            let tree = builder.finish().expect("no conflict");
+            assert_eq!(tree.get(&path("/a")).expect("there").stat.mtime.seconds(), 2);
+        }
     }
 }

@@ -4,46 +4,62 @@
 //! then in pieces, so a tree of any size costs memory only for its names.
 
 use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, File};
+use cap_std::fs::{Dir, File, FileExt as _};
 use ociseed_spec::{Digest, Hasher};
 
 /// Bytes are copied in pieces of this size: large enough that calls do not count, small enough for any cache.
 const PIECE: usize = 256 * 1024;
 
-/// A file of the host, by an open directory and a path below it.
+/// A file of the host.
 #[derive(Clone)]
-pub struct HostFile {
-    dir: Arc<Dir>,
-    path: PathBuf,
+pub struct HostFile(Handle);
+
+#[derive(Clone)]
+enum Handle {
+    /// By an open directory and a path below it: opened for each read, so that a tree of any size holds few files open.
+    Path(Arc<Dir>, Box<Path>),
+    /// Held open: an archive whose members are read in any order, or a file that has no name any more.
+    Open(Arc<File>, Arc<Path>),
 }
 
 impl HostFile {
     /// Names a file; nothing is opened.
     pub fn new(dir: Arc<Dir>, path: impl Into<PathBuf>) -> Self {
-        Self { dir, path: path.into() }
+        Self(Handle::Path(dir, path.into().into()))
+    }
+
+    /// Takes an open file; `shown` names it in messages.
+    pub fn opened(file: Arc<File>, shown: Arc<Path>) -> Self {
+        Self(Handle::Open(file, shown))
     }
 
     /// Opens the file. Links that lead out of the directory are refused by the operating system's path rules of cap-std.
     ///
     /// # Errors
     /// As the operating system says.
-    pub fn open(&self) -> io::Result<File> {
-        self.dir.open(&self.path)
+    pub fn open(&self) -> io::Result<Arc<File>> {
+        match &self.0 {
+            Handle::Path(dir, path) => dir.open(path).map(Arc::new),
+            Handle::Open(file, _) => Ok(Arc::clone(file)),
+        }
     }
 
-    /// Returns the path below the directory.
+    /// Returns the path below the directory, or how the open file is called in messages.
     pub fn path(&self) -> &Path {
-        &self.path
+        match &self.0 {
+            Handle::Path(_, path) => path,
+            Handle::Open(_, shown) => shown,
+        }
     }
 }
 
 impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.path)
+        write!(f, "{:?}", self.path())
     }
 }
 
@@ -69,6 +85,8 @@ pub enum Extent {
     Bytes(Arc<[u8]>),
     /// Bytes of a host file.
     File(FileRange),
+    /// So many zeros: a hole of a sparse file.
+    Zeros(u64),
 }
 
 impl Extent {
@@ -77,6 +95,7 @@ impl Extent {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(range) => range.size,
+            Self::Zeros(size) => *size,
         }
     }
 
@@ -89,6 +108,7 @@ impl Extent {
         match self {
             Self::Bytes(bytes) => out.write_all(bytes).map_err(ReadError::Write),
             Self::File(range) => range.copy_to(out),
+            Self::Zeros(size) => copy_zeros(*size, out).map_err(ReadError::Write),
         }
     }
 }
@@ -129,41 +149,48 @@ pub enum ReadError {
     Write(#[source] io::Error),
 }
 
+fn copy_zeros(mut left: u64, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+        out.write_all(&ZEROS[..count])?;
+        left -= count as u64;
+    }
+    Ok(())
+}
+
 impl FileRange {
     fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
-        let read = |source| ReadError::Read { path: self.file.path.clone(), source };
-        let mut file = self.file.open().map_err(read)?;
-        if self.offset > 0 {
-            file.seek(SeekFrom::Start(self.offset)).map_err(read)?;
-        }
+        let read = |source| ReadError::Read { path: self.file.path().into(), source };
+        let file = self.file.open().map_err(read)?;
         let mut hasher = self.digest.map(|_| Hasher::new());
-        let mut left = self.size;
+        let mut position = 0;
         let mut piece = vec![0; PIECE.min(usize::try_from(self.size).unwrap_or(PIECE)).max(1)];
-        while left > 0 {
-            let want = piece.len().min(usize::try_from(left).unwrap_or(PIECE));
-            let count = file.read(&mut piece[..want]).map_err(read)?;
+        while position < self.size {
+            let want = piece.len().min(usize::try_from(self.size - position).unwrap_or(PIECE));
+            let count = file.read_at(&mut piece[..want], self.offset + position).map_err(read)?;
             if count == 0 {
-                return Err(self.size_error(format!("{}", self.size - left)));
+                return Err(self.size_error(position.to_string()));
             }
             if let Some(hasher) = &mut hasher {
                 hasher.update(&piece[..count]);
             }
             out.write_all(&piece[..count]).map_err(ReadError::Write)?;
-            left -= count as u64;
+            position += count as u64;
         }
-        if self.to_end && file.read(&mut piece[..1]).map_err(read)? != 0 {
+        if self.to_end && file.read_at(&mut [0], self.offset + position).map_err(read)? > 0 {
             return Err(self.size_error("more".to_owned()));
         }
         match (self.digest, hasher.map(Hasher::finish)) {
             (Some(expected), Some(found)) if expected != found => {
-                Err(ReadError::Digest { path: self.file.path.clone(), expected, found })
+                Err(ReadError::Digest { path: self.file.path().into(), expected, found })
             }
             _ => Ok(()),
         }
     }
 
     fn size_error(&self, found: String) -> ReadError {
-        ReadError::Size { path: self.file.path.clone(), expected: self.size, found }
+        ReadError::Size { path: self.file.path().into(), expected: self.size, found }
     }
 }
 

@@ -4,14 +4,15 @@
 //! the other mode bits, times and xattrs are whatever the build machine
 //! happens to have, and never get in.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, Metadata, MetadataExt};
-use ociseed_spec::{FileMode, Owner, TreePath, TreePathError};
+use ociseed_spec::{FileMode, TreePath, TreePathError};
 
-use crate::{Builder, Content, Entry, HostFile, Node, Precedence, Stat};
+use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
 
 /// Says what of the host cannot be put into a tree.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,12 @@ pub enum DirectoryError {
         expected: &'static str,
         /// What is there.
         found: &'static str,
+    },
+    /// Its name would mean that something is not there.
+    #[error("`{path}`: a name that begins with `.wh.` means a whiteout in a layer")]
+    Whiteout {
+        /// Path below the directory that was given.
+        path: PathBuf,
     },
     /// Its name cannot be a name in an image.
     #[error(transparent)]
@@ -61,20 +68,17 @@ fn file_entry(dir: &Arc<Dir>, path: &Path, metadata: &Metadata) -> Entry {
     Entry { stat: Stat { mode, ..Stat::FILE }, node: Node::File(content) }
 }
 
-/// Puts everything below the directory at `path` into `builder`, below `to`, owned by `owner`.
+/// Reads everything below the directory at `path` that the selection does not exclude.
 ///
-/// The directory itself becomes `to`. Links stay links and are not followed.
+/// Links stay links and are not followed.
 ///
 /// # Errors
-/// Something cannot be read, or is a device, fifo or socket.
+/// Something cannot be read, or is a device, fifo or socket, or has a name that would mean a whiteout.
 pub fn read_directory(
     dir: &Arc<Dir>,
     path: &Path,
-    to: &TreePath,
-    owner: Owner,
-    source: usize,
-    builder: &mut Builder,
-) -> Result<(), DirectoryError> {
+    selection: &mut Selection<'_>,
+) -> Result<Tree, DirectoryError> {
     let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
     if !metadata.is_dir() {
         return Err(DirectoryError::Type {
@@ -83,26 +87,29 @@ pub fn read_directory(
             found: type_name(&metadata),
         });
     }
+    let mut entries = BTreeMap::new();
     // A stack of our own: a tree that is 3,000 levels deep must not end in a stack overflow.
-    let mut pending = vec![(path.to_path_buf(), to.clone())];
-    while let Some((path, to)) = pending.pop() {
+    let mut pending = vec![(path.to_path_buf(), TreePath::root())];
+    while let Some((path, at)) = pending.pop() {
         let read = |source| DirectoryError::Read { path: path.clone(), source };
         for child in dir.read_dir(&path).map_err(read)? {
-            let child = child.map_err(read)?;
-            let name = child.file_name();
+            let name = child.map_err(read)?.file_name();
             let child_path = path.join(&name);
-            let child_to = to.join(name.as_encoded_bytes())?;
-            let entry = read_child(dir, &child_path)?;
-            if matches!(entry.node, Node::Directory) {
-                pending.push((child_path, child_to.clone()));
+            let child_at = at.join(name.as_encoded_bytes())?;
+            if selection.excludes(&child_at) {
+                continue;
             }
-            let entry = Entry { stat: Stat { owner, ..entry.stat }, ..entry };
-            builder.insert(child_to, entry, Precedence::Incidental, source);
+            if name.as_encoded_bytes().starts_with(tar::WHITEOUT) {
+                return Err(DirectoryError::Whiteout { path: child_path });
+            }
+            let entry = read_child(dir, &child_path)?;
+            if entry.is_directory() {
+                pending.push((child_path, child_at.clone()));
+            }
+            entries.insert(child_at, entry);
         }
-        let itself = Entry { stat: Stat { owner, ..Stat::DIRECTORY }, node: Node::Directory };
-        builder.insert(to, itself, Precedence::Incidental, source);
     }
-    Ok(())
+    Ok(Tree { entries })
 }
 
 fn read_child(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
@@ -114,8 +121,8 @@ fn read_child(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
         Ok(file_entry(dir, path, &metadata))
     } else if metadata.is_symlink() {
         let target = dir.read_link_contents(path).map_err(read)?;
-        let target = target.as_os_str().as_encoded_bytes().into();
-        Ok(Entry { stat: Stat::SYMLINK, node: Node::Symlink(target) })
+        let target: Box<[u8]> = target.as_os_str().as_encoded_bytes().into();
+        Ok(Entry::symlink(target))
     } else {
         let expected = "a file, a directory or a symbolic link";
         Err(DirectoryError::Type { path: path.into(), expected, found: type_name(&metadata) })

@@ -6,13 +6,18 @@
 //! [`tar`] form of a tree is defined here because layers, archives inside
 //! trees and the tar medium all share it (docs/decisions/0001).
 
+mod attributes;
 mod builder;
 mod content;
 mod directory;
+mod links;
+mod select;
 pub mod tar;
 mod tree;
 
-pub use builder::{BuildError, Builder, Precedence};
+pub use attributes::{apply, apply_rules};
+pub use builder::{BuildError, Builder, Claim, Precedence};
 pub use content::{Content, Extent, FileRange, HostFile, ReadError};
 pub use directory::{DirectoryError, read_directory, read_file};
-pub use tree::{Entry, Node, Stat, Tree};
+pub use select::Selection;
+pub use tree::{Entry, Node, Stat, Tree, Xattrs};

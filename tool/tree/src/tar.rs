@@ -7,11 +7,13 @@
 use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-use ociseed_spec::TreePath;
+use ociseed_spec::{Device, DeviceKind, TreePath};
 
 use crate::content::ReadError;
 use crate::{Content, Entry, Extent, Node, Tree};
 
+/// What a whiteout's name begins with (OCI image specification, "Whiteouts").
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
 /// Tars are made of blocks of this size.
 const BLOCK: usize = 512;
 /// The largest id that ustar's seven octal digits hold.
@@ -66,9 +68,13 @@ fn padding(size: u64) -> usize {
 /// Makes the header block of an entry, with a PAX header in front where ustar cannot say it all.
 fn headers(path: &TreePath, entry: &Entry, size: u64) -> Vec<u8> {
     let (kind, target): (_, &[u8]) = match &entry.node {
-        Node::Directory => (tar::EntryType::Directory, b""),
-        Node::File(_) => (tar::EntryType::Regular, b""),
+        Node::Directory { .. } => (tar::EntryType::Directory, b""),
+        Node::File(_) | Node::Whiteout => (tar::EntryType::Regular, b""),
         Node::Symlink(target) => (tar::EntryType::Symlink, target),
+        Node::Link(target) => (tar::EntryType::Link, target.as_bytes()),
+        Node::Device(Device { kind: DeviceKind::Char, .. }) => (tar::EntryType::Char, b""),
+        Node::Device(_) => (tar::EntryType::Block, b""),
+        Node::Fifo => (tar::EntryType::Fifo, b""),
     };
     let slash: &[u8] = if kind.is_dir() { b"/" } else { b"" };
     let name = [path.as_bytes(), slash].concat();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use ociseed_spec::{FileMode, Owner, TreePath};
-use ociseed_tree::{Builder, Content, Entry, Node, Precedence, Stat, Tree, tar as form};
+use ociseed_spec::{FileMode, Owner, Timestamp, TreePath};
+use ociseed_tree::{Builder, Claim, Content, Entry, Node, Precedence, Stat, Tree, tar as form};
 use proptest::prelude::*;
 
 /// What a path is, as a reader sees it.
@@ -19,9 +19,9 @@ struct Seen {
 }
 
 fn entry(kind: u8, mode: u16, owner: Owner, data: &[u8]) -> Entry {
-    let stat = Stat { mode: FileMode::new(mode), owner };
+    let stat = Stat::new(FileMode::new(mode), owner, Timestamp::EPOCH);
     let node = match kind {
-        b'5' => Node::Directory,
+        b'5' => Node::Directory { opaque: false },
         b'2' => Node::Symlink(data.into()),
         _ => Node::File(Content::bytes(data)),
     };
@@ -30,14 +30,13 @@ fn entry(kind: u8, mode: u16, owner: Owner, data: &[u8]) -> Entry {
 
 fn tree(entries: &BTreeMap<Vec<u8>, Seen>) -> Tree {
     let mut builder = Builder::new();
-    for (number, (path, seen)) in entries.iter().enumerate() {
+    for (number, (path, seen)) in (0..).zip(entries) {
         let owner = Owner { uid: seen.uid as u32, gid: seen.gid as u32 };
         let path = TreePath::parse(path).expect("generated paths are good");
         builder.insert(
             path,
             entry(seen.kind, seen.mode as u16, owner, &seen.data),
-            Precedence::Explicit,
-            number,
+            Claim::new(number, Precedence::Explicit),
         );
     }
     builder.finish().expect("generated paths do not contradict each other")
@@ -130,8 +129,7 @@ fn ustar_where_it_suffices_and_pax_where_not() {
         builder.insert(
             TreePath::parse(path).expect("good"),
             entry(kind, 0o644, owner, data),
-            Precedence::Explicit,
-            0,
+            Claim::new(0, Precedence::Explicit),
         );
         bytes(&builder.finish().expect("one path"))
             .chunks(512)
@@ -156,12 +154,14 @@ fn gnu_tar_reads_it() {
     let owner = Owner { uid: 4_000_000, gid: 5_000_000 };
     let mut builder = Builder::new();
     for (number, (path, kind, data)) in
-        [(long.as_str(), b'0', "x"), ("link", b'2', &"t".repeat(300)), ("é", b'0', "")]
-            .into_iter()
-            .enumerate()
+        (0..).zip([(long.as_str(), b'0', "x"), ("link", b'2', &"t".repeat(300)), ("é", b'0', "")])
     {
         let path = TreePath::parse(path.as_bytes()).expect("good");
-        builder.insert(path, entry(kind, 0o640, owner, data.as_bytes()), Precedence::Explicit, number);
+        builder.insert(
+            path,
+            entry(kind, 0o640, owner, data.as_bytes()),
+            Claim::new(number, Precedence::Explicit),
+        );
     }
     let tar = bytes(&builder.finish().expect("no contradiction"));
     let mut child = Command::new("tar")
