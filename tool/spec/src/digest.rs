@@ -30,12 +30,7 @@ impl Digest {
 
     /// Returns the 64 hexadecimal digits, the name of the blob's file in an image layout.
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .map(|n| DIGITS[usize::from(n)] as char)
-            .collect()
+        crate::hex(&self.0)
     }
 
     /// Parses the 64 hexadecimal digits alone.

@@ -35,3 +35,4 @@ pub use options::{Pattern, PatternError};
 pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
+pub use text::hex;

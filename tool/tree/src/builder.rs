@@ -151,9 +151,10 @@ impl Builder {
         drop(self.links);
         let entries = self.entries.into_iter().map(|(path, inserted)| (path, inserted.entry));
         let mut entries: BTreeMap<TreePath, Entry> = entries.collect();
+        let names = implied.keys().cloned().collect();
         entries.extend(implied);
         links::normalize(&mut entries);
-        Ok(Tree { entries })
+        Ok(Tree { entries, implied: names })
     }
 
     fn implied_parents(&mut self) -> BTreeMap<TreePath, Entry> {

@@ -109,7 +109,7 @@ pub fn read_directory(
             entries.insert(child_at, entry);
         }
     }
-    Ok(Tree { entries })
+    Ok(Tree { entries, ..Tree::default() })
 }
 
 fn read_child(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {

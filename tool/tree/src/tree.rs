@@ -1,6 +1,6 @@
 //! The tree itself: paths with metadata, in one fixed order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::{IntoIter, Iter};
 
 use ociseed_spec::{Device, FileMode, Owner, OwnerName, Timestamp, TreePath, XattrName, XattrValue};
@@ -164,6 +164,8 @@ impl Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     pub(crate) entries: BTreeMap<TreePath, Entry>,
+    /// Directories that are there only because something is in them: over another layer they change nothing.
+    pub(crate) implied: BTreeSet<TreePath>,
 }
 
 impl Tree {

@@ -1,0 +1,197 @@
+//! The canonical listing of a tree: one line of JSON a path, with everything that is known of it.
+//!
+//! `docs/format.md`, section "Listings", is the contract. Two trees are the
+//! same file system exactly if their listings are the same bytes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use ociseed_spec::{DeviceKind, Digest, Hasher, TreePath, json};
+use serde::Serialize;
+
+use crate::{Content, Entry, Node, ReadError, Tree};
+
+/// What a listing says of one path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// The absolute path, escaped.
+    pub path: String,
+    /// What it is, in a word.
+    pub kind: &'static str,
+    /// Permission bits in octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Owner's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Group's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Owner's name, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Group's name, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Time in decimal seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<String>,
+    /// Size of a file in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Digest of a file's bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Target of a symbolic link, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The first name of a file, of its further ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Number of a device's driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub major: Option<u32>,
+    /// Number of a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor: Option<u32>,
+    /// Whether a directory hides what layers below have in it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub opaque: bool,
+    /// Extended attributes, values in hexadecimal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+}
+
+/// Writes bytes as text that says all of them: a backslash is doubled, what is no UTF-8 is `\xNN`.
+pub fn escape(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").expect("a string takes every write");
+        }
+    }
+    text
+}
+
+/// Describes one path; a file's bytes are read for their digest.
+///
+/// # Errors
+/// A file cannot be read or is not what it was.
+pub fn line(path: &TreePath, entry: &Entry) -> Result<Line, ReadError> {
+    let shown = |path: &TreePath| format!("/{}", escape(path.as_bytes()));
+    let mut line = Line { path: shown(path), kind: kind(&entry.node), ..Line::default() };
+    match &entry.node {
+        Node::Link(first) => return Ok(Line { link: Some(shown(first)), ..line }),
+        Node::Whiteout => return Ok(line),
+        Node::Directory { opaque } => line.opaque = *opaque,
+        Node::File(content) => {
+            (line.size, line.digest) = (Some(content.size()), Some(digest(content)?));
+        }
+        Node::Symlink(target) => line.target = Some(escape(target)),
+        Node::Device(device) => (line.major, line.minor) = (Some(device.major), Some(device.minor)),
+        Node::Fifo => {}
+    }
+    let stat = &entry.stat;
+    line.mode = Some(stat.mode.to_string());
+    (line.uid, line.gid) = (Some(stat.owner.uid), Some(stat.owner.gid));
+    line.user = stat.user().map(|name| escape(name.as_bytes()));
+    line.group = stat.group().map(|name| escape(name.as_bytes()));
+    line.mtime = Some(stat.mtime.to_string());
+    let hex = |bytes: &[u8]| ociseed_spec::hex(bytes);
+    let xattrs = stat.xattrs().iter();
+    line.xattrs = xattrs.map(|(name, value)| (escape(name.as_bytes()), hex(value.as_bytes()))).collect();
+    Ok(line)
+}
+
+/// Returns the word for what a path is.
+pub fn kind(node: &Node) -> &'static str {
+    match node {
+        Node::Directory { .. } => "directory",
+        Node::File(_) => "file",
+        Node::Symlink(_) => "symlink",
+        Node::Link(_) => "link",
+        Node::Device(device) if device.kind == DeviceKind::Block => "block",
+        Node::Device(_) => "char",
+        Node::Fifo => "fifo",
+        Node::Whiteout => "whiteout",
+    }
+}
+
+fn digest(content: &Content) -> Result<Digest, ReadError> {
+    struct Hashing(Hasher);
+
+    impl Write for Hashing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut hashing = Hashing(Hasher::new());
+    content.copy_to(&mut hashing)?;
+    Ok(hashing.0.finish())
+}
+
+/// Writes the canonical listing and returns its digest, the tree digest.
+///
+/// # Errors
+/// A file cannot be read or is not what it was, or `out` cannot be written.
+pub fn write(tree: &Tree, out: &mut (impl Write + ?Sized)) -> Result<Digest, ReadError> {
+    let mut hasher = Hasher::new();
+    for (path, entry) in tree {
+        let mut bytes = json::encode(&line(path, entry)?);
+        bytes.push(b'\n');
+        hasher.update(&bytes);
+        out.write_all(&bytes).map_err(ReadError::Write)?;
+    }
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, Claim, Precedence};
+
+    #[test]
+    fn every_byte_of_a_name_is_said() {
+        for (bytes, text) in [(&b"a\\b"[..], "a\\\\b"), (b"\xff\xc3\xa9\xc3", "\\xff\u{e9}\\xc3"), (b"\n", "\n")] {
+            assert_eq!(escape(bytes), text);
+        }
+    }
+
+    #[test]
+    fn lines_say_what_is_there() {
+        let path = |text: &str| text.parse::<TreePath>().expect(text);
+        let mut builder = Builder::new();
+        let mut file = Entry::file(Content::bytes(*b"x"));
+        file.stat.set_xattr("user.a".parse().expect("name"), ociseed_spec::XattrValue::new(b"b").expect("short"));
+        let link = Entry { node: Node::Link(path("/d/f")), ..file.clone() };
+        for (at, entry) in [
+            ("/d/f", file),
+            ("/l", link),
+            ("/n", Entry::device("c 1:3".parse().expect("device"))),
+            ("/w", Entry::whiteout()),
+            ("/s", Entry::symlink(*b"\xff")),
+        ] {
+            builder.insert(path(at), entry, Claim::new(0, Precedence::Explicit));
+        }
+        let mut out = Vec::new();
+        let digest = write(&builder.finish().expect("no conflict"), &mut out).expect("in memory");
+        assert_eq!(digest, Digest::of(&out));
+        let expected = [
+            r#"{"gid":0,"kind":"directory","mode":"0755","mtime":"0","path":"/d","uid":0}"#,
+            r#"{"digest":"sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","gid":0,"kind":"file","mode":"0644","mtime":"0","path":"/d/f","size":1,"uid":0,"xattrs":{"user.a":"62"}}"#,
+            r#"{"kind":"link","link":"/d/f","path":"/l"}"#,
+            r#"{"gid":0,"kind":"char","major":1,"minor":3,"mode":"0600","mtime":"0","path":"/n","uid":0}"#,
+            r#"{"gid":0,"kind":"symlink","mode":"0777","mtime":"0","path":"/s","target":"\\xff","uid":0}"#,
+            r#"{"kind":"whiteout","path":"/w"}"#,
+        ];
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected.join("\n") + "\n");
+    }
+}
