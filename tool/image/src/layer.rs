@@ -4,21 +4,23 @@ use std::io::{self, Write};
 
 use ociseed_spec::document::VERSION;
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Compression, DiffId, Hasher, media_type};
-use ociseed_tree::{ReadError, Tree, tar};
+use ociseed_spec::{Compression, DiffId, media_type};
+use ociseed_tree::{ReadError, Tree};
+
+use crate::pipeline::{self, Hashed};
 
 /// Says why a layer could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
-    /// A file cannot be read or changed meanwhile, or the blob cannot be written.
+    /// A file cannot be read or changed meanwhile.
     #[error(transparent)]
     Content(#[from] ReadError),
-    /// The compressor failed, or what is behind it.
+    /// The compressor failed, or the blob cannot be written.
     #[error("cannot write")]
     Compress(#[source] io::Error),
 }
 
-/// Writes the layer blob of a tree to `out` and describes it.
+/// Writes the layer blob of a tree to `out` and describes it; packages are the caller's to name.
 ///
 /// `threads` is how many may compress at once; it never changes a byte.
 ///
@@ -30,33 +32,30 @@ pub fn write_layer(
     threads: u32,
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, LayerError> {
-    let mut blob = Hashing::new(out);
-    let diff = match compression {
+    let Hashed { tar, blob } = match compression {
         Compression::None => {
-            let mut tar = Hashing::new(&mut blob);
-            tar::write(tree, &mut tar)?;
-            tar.hasher
+            // The blob is the tar: hashed once.
+            let blob = pipeline::plain(tree, out)?;
+            Hashed { tar: blob.clone(), blob }
         }
-        Compression::Zstd(level) => {
-            let mut encoder = zstd::Encoder::new(&mut blob, level).map_err(LayerError::Compress)?;
-            encoder.include_checksum(true).map_err(LayerError::Compress)?;
-            // Zero workers would be another code path of libzstd with other bytes; one and more agree.
-            encoder.multithread(threads.max(1)).map_err(LayerError::Compress)?;
-            let mut tar = Hashing::new(encoder);
-            tar::write(tree, &mut tar)?;
-            tar.out.finish().map_err(LayerError::Compress)?;
-            tar.hasher
-        }
+        Compression::Gzip(level) => pipeline::gzip(tree, level, threads, out)?,
+        Compression::Zstd(level) => pipeline::zstd(tree, level, threads, out)?,
     };
-    let (media_type, uncompressed_size) = (layer_media_type(compression).to_owned(), diff.size());
-    let (size, digest) = (blob.hasher.size(), blob.hasher.finish());
-    let diff_id = DiffId::new(diff.finish());
-    Ok(LayerMetadata { version: VERSION, media_type, digest, size, diff_id, uncompressed_size })
+    Ok(LayerMetadata {
+        version: VERSION,
+        media_type: layer_media_type(compression).to_owned(),
+        size: blob.size(),
+        digest: blob.finish(),
+        uncompressed_size: tar.size(),
+        diff_id: DiffId::new(tar.finish()),
+        packages: Vec::new(),
+    })
 }
 
 fn layer_media_type(compression: Compression) -> &'static str {
     match compression {
         Compression::None => media_type::LAYER_TAR,
+        Compression::Gzip(_) => media_type::LAYER_TAR_GZIP,
         Compression::Zstd(_) => media_type::LAYER_TAR_ZSTD,
     }
 }
@@ -65,30 +64,7 @@ fn layer_media_type(compression: Compression) -> &'static str {
 pub fn file_suffix(compression: Compression) -> &'static str {
     match compression {
         Compression::None => ".tar",
+        Compression::Gzip(_) => ".tar.gz",
         Compression::Zstd(_) => ".tar.zst",
-    }
-}
-
-/// Hashes everything that is written through it.
-struct Hashing<W> {
-    out: W,
-    hasher: Hasher,
-}
-
-impl<W> Hashing<W> {
-    fn new(out: W) -> Self {
-        Self { out, hasher: Hasher::new() }
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

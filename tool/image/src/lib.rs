@@ -6,9 +6,11 @@
 
 mod config;
 mod decompress;
+mod gzip;
 mod image;
 mod layer;
 mod layout;
+mod pipeline;
 mod record;
 
 pub use config::ConfigError;

@@ -1,0 +1,192 @@
+//! The work on a layer blob, overlapped: reading and tar, hashing the tar, compressing, hashing and writing the blob.
+//!
+//! Each stage has a thread and hands pieces to the next through a channel that
+//! holds few of them, so a slow stage holds back those before it and memory
+//! does not grow with the layer. Pieces stay in their order, so the number of
+//! threads changes no byte.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
+
+use ociseed_spec::Hasher;
+use ociseed_tree::{ReadError, Tree, tar};
+
+use crate::gzip::{Deflater, MEMBER};
+use crate::layer::LayerError;
+
+/// Pieces that are not members: large enough that handing them on costs nothing, small enough for caches.
+const PIECE: usize = 256 * 1024;
+/// How many pieces may wait between two stages.
+const WAITING: usize = 2;
+/// Each worker has up to three members and what they become in hand: at most 64 MiB are in flight.
+const MAX_WORKERS: u32 = 16;
+
+/// Bytes of the tar that two stages read.
+type Piece = Arc<Vec<u8>>;
+
+/// The hashes of both ends.
+pub(crate) struct Hashed {
+    /// Of the tar.
+    pub(crate) tar: Hasher,
+    /// Of the blob.
+    pub(crate) blob: Hasher,
+}
+
+/// Writes the tar of a tree as it is; its hash is that of the blob.
+pub(crate) fn plain(tree: &Tree, out: &mut dyn Write) -> Result<Hasher, LayerError> {
+    thread::scope(|scope| {
+        let (pieces, blob) = sync_channel(WAITING);
+        let reader = scope.spawn(move || read(tree, PIECE, |piece| give(&pieces, piece)));
+        let written = write(blob.into_iter(), out);
+        finish(written, Ok(()), join(reader))
+    })
+}
+
+/// Writes the tar of a tree as gzip members.
+pub(crate) fn gzip(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -> Result<Hashed, LayerError> {
+    thread::scope(|scope| {
+        let (to_hash, hasher) = hash(scope);
+        // Piece n goes to worker n mod their number and is fetched there, so members leave in the order of pieces.
+        let workers = (0..threads.clamp(1, MAX_WORKERS)).map(|_| {
+            let (to_worker, pieces) = sync_channel::<Piece>(1);
+            let (members, from_worker) = sync_channel(1);
+            scope.spawn(move || {
+                let mut deflater = Deflater::new(level);
+                // Nobody takes a member any more when writing failed.
+                pieces.iter().try_for_each(|piece| members.send(deflater.member(&piece)))
+            });
+            (to_worker, from_worker)
+        });
+        let (to_workers, from_workers): (Vec<_>, Vec<_>) = workers.unzip();
+        let reader = scope.spawn(move || {
+            let mut next = to_workers.iter().cycle();
+            read(tree, MEMBER, |piece| {
+                let piece = Arc::new(piece);
+                give(&to_hash, Arc::clone(&piece))?;
+                give(next.next().expect("there is a worker"), piece)
+            })
+        });
+        let members = (0..from_workers.len()).cycle().map_while(|worker| from_workers[worker].recv().ok());
+        let written = write(members, out);
+        drop(from_workers);
+        let read = join(reader);
+        let tar = join(hasher);
+        Ok(Hashed { tar, blob: finish(written, Ok(()), read)? })
+    })
+}
+
+/// Writes the tar of a tree as one zstd frame.
+pub(crate) fn zstd(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -> Result<Hashed, LayerError> {
+    thread::scope(|scope| {
+        let (to_hash, hasher) = hash(scope);
+        let (to_encoder, pieces) = sync_channel::<Piece>(WAITING);
+        let (to_blob, blob) = sync_channel(WAITING);
+        let encoder = scope.spawn(move || encode_zstd(pieces, level, threads, to_blob));
+        let reader = scope.spawn(move || {
+            read(tree, PIECE, |piece| {
+                let piece = Arc::new(piece);
+                give(&to_hash, Arc::clone(&piece))?;
+                give(&to_encoder, piece)
+            })
+        });
+        let written = write(blob.into_iter(), out);
+        let compressed = join(encoder);
+        let read = join(reader);
+        let tar = join(hasher);
+        Ok(Hashed { tar, blob: finish(written, compressed, read)? })
+    })
+}
+
+fn encode_zstd(
+    pieces: Receiver<Piece>,
+    level: i32,
+    threads: u32,
+    to_blob: SyncSender<Vec<u8>>,
+) -> io::Result<()> {
+    let sink = BufWriter::with_capacity(PIECE, Sink(|bytes: &[u8]| give(&to_blob, bytes.to_vec())));
+    let mut encoder = zstd::Encoder::new(sink, level)?;
+    encoder.include_checksum(true)?;
+    // Zero workers would be another code path of libzstd with other bytes; one and more agree.
+    encoder.multithread(threads.max(1))?;
+    for piece in pieces {
+        encoder.write_all(&piece)?;
+    }
+    encoder.finish()?.flush()
+}
+
+/// Starts the thread that hashes the tar.
+fn hash<'scope>(scope: &'scope Scope<'scope, '_>) -> (SyncSender<Piece>, ScopedJoinHandle<'scope, Hasher>) {
+    let (to_hash, pieces) = sync_channel::<Piece>(WAITING);
+    let hasher = scope.spawn(move || {
+        let mut hasher = Hasher::new();
+        pieces.iter().for_each(|piece| hasher.update(&piece));
+        hasher
+    });
+    (to_hash, hasher)
+}
+
+/// Makes the tar and cuts it into pieces of `size` bytes; the last one has the rest.
+fn read(tree: &Tree, size: usize, mut take: impl FnMut(Vec<u8>) -> io::Result<()>) -> Result<(), ReadError> {
+    let mut piece = Vec::with_capacity(size);
+    let mut sink = Sink(|mut bytes: &[u8]| {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(size - piece.len()));
+            piece.extend_from_slice(now);
+            bytes = later;
+            if piece.len() == size {
+                take(std::mem::replace(&mut piece, Vec::with_capacity(size)))?;
+            }
+        }
+        Ok(())
+    });
+    tar::write(tree, &mut sink)?;
+    if piece.is_empty() { Ok(()) } else { take(piece).map_err(ReadError::Write) }
+}
+
+/// Writes the pieces of the blob and hashes them.
+fn write<P: AsRef<[u8]>>(blob: impl Iterator<Item = P>, out: &mut dyn Write) -> io::Result<Hasher> {
+    let mut hasher = Hasher::new();
+    for piece in blob {
+        hasher.update(piece.as_ref());
+        out.write_all(piece.as_ref())?;
+    }
+    Ok(hasher)
+}
+
+/// Chooses the error that the others follow from: a stage that ends early ends those before it.
+fn finish(
+    written: io::Result<Hasher>,
+    compressed: io::Result<()>,
+    read: Result<(), ReadError>,
+) -> Result<Hasher, LayerError> {
+    let blob = written.map_err(LayerError::Compress)?;
+    compressed.map_err(LayerError::Compress)?;
+    read?;
+    Ok(blob)
+}
+
+/// Hands a piece to the next stage; the error says only that this one has ended.
+fn give<P>(to: &SyncSender<P>, piece: P) -> io::Result<()> {
+    to.send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+}
+
+/// Waits for a stage, and panics as it did.
+fn join<T>(stage: ScopedJoinHandle<'_, T>) -> T {
+    stage.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// A writer that is a function.
+struct Sink<F>(F);
+
+impl<F: FnMut(&[u8]) -> io::Result<()>> Write for Sink<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.0)(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
