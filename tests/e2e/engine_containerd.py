@@ -1,0 +1,92 @@
+"""containerd, driven with ctr."""
+
+import re
+from typing import NamedTuple
+
+from engine_base import Daemon, installed_version, run
+
+# Each probes for devices or kernel modules at every start and fills the log with warnings.
+NOISY_PLUGINS = [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "blockfile", "btrfs", "devmapper", "zfs")]
+
+
+class Image(NamedTuple):
+    name: str
+    media_type: str
+    digest: str
+    labels: dict
+
+
+class Containerd(Daemon):
+    """A containerd of its own: root, state, socket and log below one scratch directory."""
+
+    name = "containerd"
+    prefix = "c"
+
+    def __init__(self, namespace="default", extra_config=""):
+        super().__init__(installed_containerd())
+        self.namespace = namespace
+        self.root = self.directory / "root"
+        self.state = self.directory / "state"
+        self.config = self.directory / "config.toml"
+        self.config.write_text(self._config() + extra_config)
+
+    def _config(self):
+        cri_runtime = "io.containerd.cri.v1.runtime" if self.version >= (2,) else "io.containerd.grpc.v1.cri"
+        return f"""\
+version = {3 if self.version >= (2,) else 2}
+root = "{self.root}"
+state = "{self.state}"
+disabled_plugins = {NOISY_PLUGINS}
+[grpc]
+address = "{self.socket}"
+[plugins."{cri_runtime}"]
+# A container, and some virtual machines, may not lower their OOM score.
+restrict_oom_score_adj = true
+[plugins."io.containerd.nri.v1.nri"]
+# Its socket is the same for all instances.
+disable = true
+"""
+
+    def command(self):
+        return ["containerd", "--config", self.config]
+
+    def answers(self):
+        return self.ctr("version", check=False).returncode == 0
+
+    def ctr(self, *arguments, namespace=None, check=True, timeout=120):
+        """Runs ctr with this instance; stdout and stderr of the result are text."""
+        command = ["ctr", "--address", self.socket, "--namespace", namespace or self.namespace, *arguments]
+        return run(command, check=check, timeout=timeout)
+
+    def load(self, path):
+        """Imports and unpacks an archive (Docker's or OCI's) and returns the names that it brought."""
+        output = self.ctr("images", "import", path).stdout
+        # "unpacking NAME (sha256:...)...done" up to 1.7, "NAME <blanks> saved" since 2.0.
+        return re.findall(r"^(?:unpacking )?(\S+)[ \t]+(?:\(sha256:|saved)", output, re.MULTILINE)
+
+    def run_container(self, image, argv=(), *, net_host=False, namespace=None, options=(), check=True, timeout=120):
+        """Runs a container to its end; stdout is what it printed."""
+        options = [*(["--net-host"] if net_host else []), *options]
+        identity = next(self._container_ids)
+        return self.ctr("run", "--rm", *options, image, identity, *argv, namespace=namespace, check=check, timeout=timeout)
+
+    def start_container(self, image, argv=(), *, namespace=None, options=()):
+        """Starts a container that stays until it is removed or the engine is closed; returns its id."""
+        identity = next(self._container_ids)
+        self.ctr("run", "--detach", *options, image, identity, *argv, namespace=namespace)
+        return identity
+
+    def images(self, namespace=None):
+        """The image records of a namespace, by name."""
+        images = {}
+        for line in self.ctr("images", "list", namespace=namespace).stdout.splitlines()[1:]:
+            # Between these columns are a size in two words, and platforms.
+            name, media_type, digest, *_, labels = line.split()
+            pairs = [] if labels == "-" else [pair.partition("=") for pair in labels.split(",")]
+            images[name] = Image(name, media_type, digest, {key: value for key, _, value in pairs})
+        return images
+
+
+def installed_containerd():
+    """The version of the containerd of this root as a tuple, such as (1, 7, 24)."""
+    return installed_version("containerd")
