@@ -1,0 +1,18 @@
+//! The tar form of a tree, written and read.
+//!
+//! `docs/format.md`, section "Layer tars", is the contract for what is
+//! written, section "The spec" for what is read; golden files in
+//! `tests/golden` hold the bytes.
+
+mod list;
+mod write;
+
+pub use list::{Listed, list};
+pub use write::{content, extents, write};
+
+/// What a whiteout's name begins with (OCI image specification, "Whiteouts").
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+/// The name that says that what layers below have in its directory is gone.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Tars are made of blocks of this size.
+const BLOCK: usize = 512;
