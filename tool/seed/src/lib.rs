@@ -4,9 +4,11 @@
 //! expects on the target's disk; media write trees.
 
 pub mod archives;
+mod images;
 mod read;
 mod seed;
 pub mod verify;
 
+pub use images::read_images;
 pub use read::{ReadImageError, read_image};
 pub use seed::{Seed, SeedEntry, SeedError};

@@ -31,6 +31,23 @@ pub enum ReadImageError {
         /// The parser's reason.
         source: serde_json::Error,
     },
+    /// An index is not one.
+    #[error("index {digest}")]
+    Index {
+        /// The blob.
+        digest: Digest,
+        /// The reason.
+        source: ociseed_store::IndexError,
+    },
+    /// Indexes lie in indexes without end.
+    #[error("index {digest} lies in too many others")]
+    Depth {
+        /// The innermost that was met.
+        digest: Digest,
+    },
+    /// The blobs cannot be listed.
+    #[error("cannot list blobs")]
+    List(#[source] std::io::Error),
     /// The documents do not make an image.
     #[error("image {digest}")]
     Record {
