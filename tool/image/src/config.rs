@@ -5,13 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use ociseed_spec::file::ImageSpec;
+use ociseed_spec::file::{HistorySpec, ImageSpec};
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Platform, TreePath, json};
+use ociseed_spec::{DateTime, Platform, TreePath, json};
 use serde_json::{Map, Value, json};
-
-/// All times that we write.
-const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// Says why a base's configuration cannot be built upon.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +38,11 @@ pub(crate) fn merge(
         Some(text) => serde_json::from_str(text).map_err(ConfigError::Json)?,
         None => Map::new(),
     };
-    document.insert("created".into(), json!(EPOCH));
+    let created = spec.created.clone().unwrap_or_else(DateTime::epoch);
+    document.insert("created".into(), json!(created));
+    if let Some(author) = &spec.author {
+        document.insert("author".into(), json!(author));
+    }
     document.insert("os".into(), json!(platform.os()));
     document.insert("architecture".into(), json!(platform.architecture()));
     match platform.variant() {
@@ -49,7 +50,7 @@ pub(crate) fn merge(
         None => document.remove("variant"),
     };
     run_config(object(&mut document, "config")?, spec)?;
-    add_layers(&mut document, layers)?;
+    add_layers(&mut document, layers, spec, &created)?;
     Ok(json::encode(&document))
 }
 
@@ -112,19 +113,39 @@ fn add_keys(
     Ok(())
 }
 
-fn add_layers(document: &mut Map<String, Value>, layers: &[LayerMetadata]) -> Result<(), ConfigError> {
+fn add_layers(
+    document: &mut Map<String, Value>,
+    layers: &[LayerMetadata],
+    spec: &ImageSpec,
+    created: &DateTime,
+) -> Result<(), ConfigError> {
     let rootfs = object(document, "rootfs")?;
     rootfs.insert("type".into(), json!("layers"));
     let diff_ids = list(rootfs, "diff_ids")?;
     let base_layers = diff_ids.len();
     diff_ids.extend(layers.iter().map(|layer| json!(layer.diff_id)));
     // A history that speaks of some layers only would be wrong about which.
-    if base_layers > 0 && !document.contains_key("history") {
+    if base_layers > 0 && document.get("history").is_none_or(Value::is_null) {
         return Ok(());
     }
-    let entry = json!({ "created": EPOCH, "created_by": "ociseed" });
-    list(document, "history")?.extend(layers.iter().map(|_| entry.clone()));
+    // A spec has as many entries as layers, or none.
+    let said = spec.history.iter().cloned().map(Some).chain(std::iter::repeat(None));
+    let entries = said.take(layers.len()).map(|said| history(said.unwrap_or_default(), created));
+    list(document, "history")?.extend(entries);
     Ok(())
+}
+
+/// Makes the history's entry of one layer.
+fn history(said: HistorySpec, created: &DateTime) -> Value {
+    let HistorySpec { created_by, comment, author } = said;
+    let created_by = created_by.unwrap_or_else(|| "ociseed".to_owned());
+    let mut entry = json!({ "created": created, "created_by": created_by });
+    for (key, value) in [("comment", comment), ("author", author)] {
+        if let Some(value) = value {
+            entry[key] = json!(value);
+        }
+    }
+    entry
 }
 
 /// Returns an object field, made where it is absent or null (as Docker writes empty ones).

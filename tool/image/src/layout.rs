@@ -3,52 +3,113 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use oci_spec::image::{ImageIndexBuilder, MediaType};
-use ociseed_spec::{Digest, Reference, TreePath, annotation, json};
+use ociseed_spec::lock::BlobRef;
+use ociseed_spec::{Digest, Reference, TreePath, annotation, json, media_type};
 use ociseed_tree::{BuildError, Builder, Claim, Content, Entry, Precedence, Tree};
+use serde_json::json;
 
-use crate::image::descriptor;
+use crate::descriptor::Descriptor;
+use crate::index::Index;
 use crate::record::Image;
 
-/// An image and one of its names.
+/// An image or an index, and one of its names.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
     /// The full name.
     pub name: &'a Reference,
-    /// The image.
-    pub image: &'a Image,
+    /// What has it.
+    pub item: Item<'a>,
 }
 
-/// Makes the image layout of images, with the content that `blob` finds for layer digests, and `extra` files beside it.
+/// What a name can stand for.
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
+    /// An image.
+    Image(&'a Image),
+    /// An index with its images.
+    Index(&'a Index),
+}
+
+/// What a layout has beside named images and indexes: all that came along from where bases are.
+#[derive(Debug, Clone, Default)]
+pub struct Carried {
+    /// Descriptors of referrers, without names.
+    pub referrers: Vec<Descriptor>,
+    /// Every blob of these, and what indexes list beside images; none is in memory.
+    pub blobs: BTreeMap<Digest, u64>,
+}
+
+impl<'a> Named<'a> {
+    /// Names an image.
+    pub fn image(name: &'a Reference, image: &'a Image) -> Self {
+        Self { name, item: Item::Image(image) }
+    }
+
+    /// Names an index.
+    pub fn index(name: &'a Reference, index: &'a Index) -> Self {
+        Self { name, item: Item::Index(index) }
+    }
+}
+
+impl<'a> Item<'a> {
+    /// Describes the manifest or index.
+    pub fn blob(self) -> BlobRef {
+        match self {
+            Self::Image(image) => image.manifest(),
+            Self::Index(index) => index.blob(),
+        }
+    }
+
+    /// Returns the image, or those of the index.
+    pub fn images(self) -> &'a [Image] {
+        match self {
+            Self::Image(image) => std::slice::from_ref(image),
+            Self::Index(index) => index.images(),
+        }
+    }
+}
+
+/// Makes an image layout, with the content that `blob` finds for digests of blobs, and `extra` files beside it.
 ///
 /// # Errors
 /// Whatever `blob` returns.
 pub fn layout_tree<E>(
-    images: &[Named<'_>],
+    named: &[Named<'_>],
+    carried: &Carried,
     extra: &[(&str, Vec<u8>)],
     mut blob: impl FnMut(&Digest, u64) -> Result<Content, E>,
 ) -> Result<Tree, E> {
     let mut blobs: BTreeMap<Digest, Content> = BTreeMap::new();
-    for Named { image, .. } in images {
-        let record = image.record();
-        for text in [&record.manifest, &record.config] {
-            blobs.insert(Digest::of(text.as_bytes()), Content::bytes(text.as_bytes()));
+    let mut wanted = carried.blobs.clone();
+    for Named { item, .. } in named {
+        if let Item::Index(index) = item {
+            blobs.insert(index.blob().digest, Content::bytes(index.text().as_bytes()));
         }
-        for layer in image.layers() {
-            if let Slot::Vacant(slot) = blobs.entry(layer.blob.digest) {
-                slot.insert(blob(&layer.blob.digest, layer.blob.size)?);
+        for image in item.images() {
+            let record = image.record();
+            for text in [&record.manifest, &record.config] {
+                blobs.insert(Digest::of(text.as_bytes()), Content::bytes(text.as_bytes()));
             }
+            wanted.extend(image.layers().iter().map(|layer| (layer.blob.digest, layer.blob.size)));
+        }
+    }
+    for (digest, size) in wanted {
+        if let Slot::Vacant(slot) = blobs.entry(digest) {
+            slot.insert(blob(&digest, size)?);
         }
     }
     let mut files: Vec<(String, Content)> = vec![
         ("oci-layout".to_owned(), Content::bytes(*br#"{"imageLayoutVersion":"1.0.0"}"#)),
-        ("index.json".to_owned(), Content::bytes(index(images))),
+        ("index.json".to_owned(), Content::bytes(index_file(named, carried))),
     ];
-    files.extend(
-        blobs.into_iter().map(|(digest, content)| (format!("blobs/sha256/{}", digest.hex()), content)),
-    );
+    files.extend(blobs.into_iter().map(|(digest, content)| (blob_path(&digest), content)));
     files.extend(extra.iter().map(|(name, bytes)| ((*name).to_owned(), Content::bytes(bytes.as_slice()))));
     Ok(plain_tree(files).expect("no two files of a layout have one path"))
+}
+
+/// Returns where a blob lies in a layout.
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// Makes a tree of plain files with the default modes.
@@ -61,21 +122,24 @@ fn plain_tree(files: Vec<(String, Content)>) -> Result<Tree, Vec<BuildError>> {
     builder.finish()
 }
 
-fn index(images: &[Named<'_>]) -> Vec<u8> {
-    let mut sorted = images.to_vec();
+/// Makes `index.json`: a descriptor a name, then the referrers.
+fn index_file(named: &[Named<'_>], carried: &Carried) -> Vec<u8> {
+    let mut sorted: Vec<(&Reference, BlobRef)> =
+        named.iter().map(|named| (named.name, named.item.blob())).collect();
     // One name can stand for two images, in two namespaces of a seed.
-    sorted.sort_by_key(|named| (named.name, named.image.manifest().digest));
-    sorted.dedup_by_key(|named| (named.name, named.image.manifest().digest));
-    let manifests = sorted.iter().map(|Named { name, image }| {
-        let manifest = image.manifest();
-        let mut descriptor = descriptor(&manifest.media_type, &manifest.digest, manifest.size);
-        let keys = [annotation::REF_NAME, annotation::CONTAINERD_NAME];
-        descriptor.set_annotations(Some(keys.map(|key| (key.to_owned(), name.to_string())).into()));
-        descriptor
-    });
-    let builder = ImageIndexBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageIndex)
-        .manifests(manifests.collect::<Vec<_>>());
-    json::encode(&builder.build().expect("all that an index needs is set"))
+    sorted.sort_by_key(|(name, blob)| (*name, blob.digest));
+    sorted.dedup_by_key(|(name, blob)| (*name, blob.digest));
+    let mut manifests: Vec<Descriptor> = sorted
+        .into_iter()
+        .map(|(name, blob)| {
+            let mut descriptor = Descriptor::new(blob);
+            let keys = [annotation::REF_NAME, annotation::CONTAINERD_NAME];
+            descriptor.annotate(keys.map(|key| (key.to_owned(), name.to_string())));
+            descriptor
+        })
+        .collect();
+    let mut referrers = carried.referrers.clone();
+    referrers.sort_by_key(|descriptor| descriptor.blob().digest);
+    manifests.extend(referrers);
+    json::encode(&json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests }))
 }

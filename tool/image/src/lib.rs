@@ -1,13 +1,18 @@
-//! From trees to images: layer blobs, configurations and manifests.
+//! From trees to images: layer blobs, configurations, manifests and indexes.
 //!
 //! Every function here is pure: what it makes follows from its arguments
 //! alone. Documents that were not made here (a base image's manifest and
 //! configuration) keep their bytes.
 
 mod config;
+mod convert;
 mod decompress;
+mod descriptor;
+mod docker_archive;
+mod document;
 mod gzip;
 mod image;
+mod index;
 mod layer;
 mod layout;
 mod pipeline;
@@ -15,7 +20,11 @@ mod record;
 
 pub use config::ConfigError;
 pub use decompress::decompress;
+pub use descriptor::{Descriptor, DescriptorError};
+pub use docker_archive::{DockerArchiveError, MANIFEST_FILE, docker_manifest};
+pub use document::{Document, IndexDocument, Manifest, is_index, is_manifest};
 pub use image::{AssembleError, assemble};
+pub use index::{AssembleIndexError, Index, assemble_index};
 pub use layer::{LayerError, file_suffix, write_layer};
-pub use layout::{Named, layout_tree};
+pub use layout::{Carried, Item, Named, layout_tree};
 pub use record::{Image, Layer, RecordError};

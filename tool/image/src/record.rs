@@ -3,18 +3,22 @@
 //! Manifest and configuration are kept as the text that was read: their
 //! digests are the identity of the image.
 
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use ociseed_spec::document::DocumentError;
 use ociseed_spec::lock::BlobRef;
 use ociseed_spec::metadata::ImageRecord;
-use ociseed_spec::{DiffId, Digest, Platform, media_type};
+use ociseed_spec::{DiffId, Digest, Platform};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::document::{Manifest, is_manifest};
 
 /// An image: exact documents and what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     record: ImageRecord,
+    manifest: Manifest,
+    config: ImageConfig,
     platform: Platform,
-    config: BlobRef,
     layers: Vec<Layer>,
 }
 
@@ -27,16 +31,41 @@ pub struct Layer {
     pub diff_id: DiffId,
 }
 
+/// What we read of a configuration (OCI image specification, "Image Configuration"); Docker's has the same fields.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct ImageConfig {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features")]
+    os_features: Option<Vec<String>>,
+    rootfs: Option<RootFs>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct RootFs {
+    /// Null in Docker's configuration of an image without layers.
+    diff_ids: Option<Vec<DiffId>>,
+}
+
 /// Says why documents do not make an image.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The image record's own shape is wrong.
+    /// The record's own shape is wrong.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// Manifest or configuration is not what the OCI image specification says.
+    /// It is of a type that is no manifest's and no index's.
+    #[error("media type `{found}` is neither an image manifest's nor an index's")]
+    MediaType {
+        /// What it says.
+        found: String,
+    },
+    /// Manifest, index or configuration is not what the OCI image specification says.
     #[error("{what} is not valid")]
     Parse {
-        /// `manifest` or `configuration`.
+        /// `manifest`, `index` or `configuration`.
         what: &'static str,
         /// The parser's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -59,34 +88,31 @@ impl Image {
     /// # Errors
     /// Documents that are not valid or do not belong together.
     pub fn from_record(record: ImageRecord) -> Result<Self, RecordError> {
-        if record.media_type != media_type::MANIFEST {
-            return Err(mismatch("manifest media type", media_type::MANIFEST, &record.media_type));
+        if !is_manifest(&record.media_type) {
+            return Err(RecordError::MediaType { found: record.media_type });
         }
-        let manifest: ImageManifest = parse("manifest", &record.manifest)?;
-        let parsed: ImageConfiguration = parse("configuration", &record.config)?;
-        let config = blob_ref(manifest.config())?;
+        let manifest = Manifest::parse(&record.media_type, &record.manifest)?;
+        let wanted = manifest.config().blob();
         let found = (Digest::of(record.config.as_bytes()), record.config.len() as u64);
-        if (config.digest, config.size) != found {
+        if (wanted.digest, wanted.size) != found {
             let show = |(digest, size): (Digest, u64)| format!("{digest} with {size} bytes");
-            return Err(mismatch("configuration", &show((config.digest, config.size)), &show(found)));
+            return Err(mismatch("configuration", &show((wanted.digest, wanted.size)), &show(found)));
         }
-        let diff_ids = parsed.rootfs().diff_ids();
-        if diff_ids.len() != manifest.layers().len() {
-            let counts = (diff_ids.len().to_string(), manifest.layers().len().to_string());
-            return Err(mismatch("number of layers", &counts.0, &counts.1));
+        let config: ImageConfig = serde_json::from_str(&record.config).map_err(invalid("configuration"))?;
+        let diff_ids = config.rootfs.as_ref().and_then(|rootfs| rootfs.diff_ids.as_deref()).unwrap_or(&[]);
+        let (expected, found) = (diff_ids.len(), manifest.layers().len());
+        if expected != found {
+            return Err(mismatch("number of layers", &expected.to_string(), &found.to_string()));
         }
-        let layers = manifest.layers().iter().zip(diff_ids).map(|(descriptor, diff_id)| {
-            let diff_id = diff_id.parse().map(DiffId::new).map_err(invalid("configuration"))?;
-            Ok(Layer { blob: blob_ref(descriptor)?, diff_id })
-        });
-        let layers = layers.collect::<Result<_, RecordError>>()?;
-        let platform = Platform::new(
-            &parsed.os().to_string(),
-            &parsed.architecture().to_string(),
-            parsed.variant().as_deref().filter(|variant| !variant.is_empty()),
-        )
-        .map_err(invalid("configuration"))?;
-        Ok(Self { record, platform, config, layers })
+        let layer = |(layer, diff_id): (&crate::Descriptor, &DiffId)| Layer {
+            blob: layer.blob().clone(),
+            diff_id: *diff_id,
+        };
+        let layers = manifest.layers().iter().zip(diff_ids).map(layer).collect();
+        let variant = config.variant.as_deref().filter(|variant| !variant.is_empty());
+        let platform = Platform::new(&config.os, &config.architecture, variant);
+        let platform = platform.map_err(invalid("configuration"))?;
+        Ok(Self { record, manifest, config, platform, layers })
     }
 
     /// Parses and checks an image record file.
@@ -107,8 +133,25 @@ impl Image {
         &self.platform
     }
 
-    pub(crate) fn manifest_document(&self) -> Result<ImageManifest, RecordError> {
-        parse("manifest", &self.record.manifest)
+    /// Makes the `platform` of a descriptor in an index.
+    pub(crate) fn platform_fields(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("os".into(), json!(self.platform.os()));
+        fields.insert("architecture".into(), json!(self.platform.architecture()));
+        if let Some(variant) = self.platform.variant() {
+            fields.insert("variant".into(), json!(variant));
+        }
+        if let Some(version) = self.config.os_version.as_ref().filter(|version| !version.is_empty()) {
+            fields.insert("os.version".into(), json!(version));
+        }
+        if let Some(features) = self.config.os_features.as_ref().filter(|features| !features.is_empty()) {
+            fields.insert("os.features".into(), json!(features));
+        }
+        Value::Object(fields)
+    }
+
+    pub(crate) fn manifest_document(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Describes the manifest blob.
@@ -122,7 +165,7 @@ impl Image {
 
     /// Describes the configuration blob.
     pub fn config(&self) -> &BlobRef {
-        &self.config
+        self.manifest.config().blob()
     }
 
     /// Returns the layers, bottom first.
@@ -131,22 +174,12 @@ impl Image {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, RecordError> {
-    serde_json::from_str(text).map_err(invalid(what))
-}
-
-fn invalid<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl Fn(E) -> RecordError {
+pub(crate) fn invalid<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl Fn(E) -> RecordError {
     move |source| RecordError::Parse { what, source: Box::new(source) }
 }
 
-fn mismatch(what: &str, expected: &str, found: &str) -> RecordError {
+pub(crate) fn mismatch(what: &str, expected: &str, found: &str) -> RecordError {
     RecordError::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
-}
-
-fn blob_ref(descriptor: &Descriptor) -> Result<BlobRef, RecordError> {
-    Ok(BlobRef {
-        media_type: descriptor.media_type().to_string(),
-        digest: descriptor.digest().to_string().parse().map_err(invalid("manifest"))?,
-        size: descriptor.size(),
-    })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ociseed_image::{Named, layout_tree};
+use ociseed_image::{Carried, Named, layout_tree};
 use ociseed_spec::file::{ArchivesOptions, StoreForm};
 use ociseed_spec::lock::Namespace;
 use ociseed_spec::{Digest, Key, Reference, TreePath};
@@ -58,9 +58,8 @@ pub fn arrange<E>(
     let mut builder = Builder::new();
     let (mut written, mut distinct) = (0, BTreeMap::new());
     for ((namespace, file), entries) in group(seed)? {
-        let named: Vec<_> =
-            entries.iter().map(|entry| Named { name: &entry.name, image: &entry.image }).collect();
-        let layout = layout_tree(&named, &[], &mut blob).map_err(ArchivesError::Blob)?;
+        let named: Vec<_> = entries.iter().map(|entry| Named::image(&entry.name, &entry.image)).collect();
+        let layout = layout_tree(&named, &Carried::default(), &[], &mut blob).map_err(ArchivesError::Blob)?;
         for layer in entries[0].image.layers() {
             written += layer.blob.size;
             distinct.insert(layer.blob.digest, layer.blob.size);

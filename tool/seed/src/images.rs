@@ -54,7 +54,8 @@ fn collect(
         return Err(ReadImageError::Depth { digest: blob.digest });
     };
     let bytes = source.read_blob(&blob.digest, blob.size, MAX_DOCUMENT)?;
-    let nested = parse_index(&bytes).map_err(|source| ReadImageError::Index { digest: blob.digest, source })?;
+    let nested =
+        parse_index(&bytes).map_err(|source| ReadImageError::Index { digest: blob.digest, source })?;
     // An index may name platforms that nobody copied.
     for inner in nested.iter().filter(|inner| present.contains(&inner.blob.digest)) {
         collect(source, present, inner, name, depth, found)?;

@@ -1,6 +1,6 @@
 //! A seed in memory: images with their names and classes, and the lock that follows from them.
 
-use ociseed_image::{Image, Named, layout_tree};
+use ociseed_image::{Carried, Image, Named, layout_tree};
 use ociseed_spec::file::{SeedImage, SeedSpec};
 use ociseed_spec::lock::{self, Class, Lock, LockError, LockedImage, LockedLayer, Namespace};
 use ociseed_spec::{ChainId, DiffId, Digest, Key, Reference};
@@ -80,8 +80,8 @@ impl Seed {
     /// Whatever `blob` returns.
     pub fn host_form<E>(&self, blob: impl FnMut(&Digest, u64) -> Result<Content, E>) -> Result<Tree, E> {
         let named: Vec<_> =
-            self.entries.iter().map(|entry| Named { name: &entry.name, image: &entry.image }).collect();
-        layout_tree(&named, &[(lock::FILE_NAME, self.lock.encode())], blob)
+            self.entries.iter().map(|entry| Named::image(&entry.name, &entry.image)).collect();
+        layout_tree(&named, &Carried::default(), &[(lock::FILE_NAME, self.lock.encode())], blob)
     }
 }
 
