@@ -55,6 +55,8 @@ impl Acl {
     pub const ACCESS_XATTR: &'static [u8] = b"system.posix_acl_access";
     /// The xattr of the list that new files in a directory get.
     pub const DEFAULT_XATTR: &'static [u8] = b"system.posix_acl_default";
+    /// The value of either for a list without entries, which Linux takes as no list at all.
+    pub const EMPTY: &'static [u8] = &XATTR_VERSION.to_le_bytes();
 
     /// Returns the value of the xattr, little-endian: a version, then tag, permissions and id of each entry.
     pub fn xattr_value(&self) -> Vec<u8> {

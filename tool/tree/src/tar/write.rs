@@ -3,10 +3,14 @@
 //! The form is a sequence of extents, so that a tar inside a tree costs memory
 //! only for its headers, and those only while they are written.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
-use ociseed_spec::{Device, DeviceKind, OwnerName, Timestamp, TreePath};
+use ociseed_spec::{
+    Acl, Device, DeviceKind, OwnerName, Timestamp, TreePath, XattrName, XattrValue,
+};
 
 use super::{BLOCK, OPAQUE, WHITEOUT};
 use crate::content::ReadError;
@@ -28,7 +32,36 @@ static ZEROS: LazyLock<Arc<[u8]>> = LazyLock::new(|| Arc::from([0; 2 * BLOCK]));
 /// Describes the tar of a tree as extents, in order; together they are the whole file.
 pub fn extents(tree: &Tree) -> impl Iterator<Item = Extent> {
     let end = Extent::Bytes(Arc::clone(&ZEROS));
-    tree.iter().flat_map(|(path, entry)| entry_extents(path, entry)).chain([end])
+    let has_default = |stat: &Stat| stat.xattrs().keys().any(|name| name.as_bytes() == Acl::DEFAULT_XATTR);
+    let with_default: BTreeSet<&TreePath> =
+        tree.iter().filter(|(_, entry)| has_default(&entry.stat)).map(|(path, _)| path).collect();
+    let extents = tree.iter().flat_map(move |(path, entry)| {
+        let inherits = !with_default.is_empty()
+            && path.parent().is_some_and(|parent| with_default.contains(&parent));
+        if inherits { entry_extents(path, &without_inherited(entry)) } else { entry_extents(path, entry) }
+    });
+    extents.chain([end])
+}
+
+/// Says of what lies in a directory with a default list that it has no lists, where it has none.
+///
+/// The file system gives what is made there the directory's list. An empty one, which Linux takes as none, takes it away.
+fn without_inherited(entry: &Entry) -> Cow<'_, Entry> {
+    let lists: &[&[u8]] = match entry.node {
+        Node::Directory { .. } => &[Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR],
+        Node::File(_) | Node::Device(_) | Node::Fifo => &[Acl::ACCESS_XATTR],
+        // A link names what is there already; symbolic links have no lists.
+        Node::Link(_) | Node::Symlink(_) | Node::Whiteout => &[],
+    };
+    let mut entry = Cow::Borrowed(entry);
+    for list in lists {
+        let name = XattrName::parse(list).expect("a name of Linux's own");
+        if !entry.stat.xattrs().contains_key(&name) {
+            let none = XattrValue::new(Acl::EMPTY).expect("four bytes");
+            entry.to_mut().stat.set_xattr(name, none);
+        }
+    }
+    entry
 }
 
 /// Makes the tar of a tree the content of a file.
