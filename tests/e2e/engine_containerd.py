@@ -66,9 +66,9 @@ disable = true
 
     def run_container(self, image, argv=(), *, net_host=False, namespace=None, options=(), check=True, timeout=120):
         """Runs a container to its end; stdout is what it printed."""
-        options = [*(["--net-host"] if net_host else []), *options]
-        identity = next(self._container_ids)
-        return self.ctr("run", "--rm", *options, image, identity, *argv, namespace=namespace, check=check, timeout=timeout)
+        options = ["--rm", *(["--net-host"] if net_host else []), *options]
+        command = ["run", *options, image, next(self._container_ids), *argv]
+        return self.ctr(*command, namespace=namespace, check=check, timeout=timeout)
 
     def start_container(self, image, argv=(), *, namespace=None, options=()):
         """Starts a container that stays until it is removed or the engine is closed; returns its id."""

@@ -26,7 +26,7 @@ class Docker(Daemon):
 
     @staticmethod
     def stores():
-        """The stores that the Docker of this root has: the second came as an experiment with 23, for general use with 25."""
+        """The stores that the Docker of this root has; the second is for general use since 25."""
         return ("overlay2", "containerd") if installed_version("dockerd") >= (25,) else ("overlay2",)
 
     def __str__(self):

@@ -71,7 +71,7 @@ network_config_dir = "{self.directory}/networks"
         return re.findall(r"^Loaded image(?:\(s\))?: (\S+)$", output, re.MULTILINE)
 
     def pull(self, source):
-        """Copies an image in, such as from `oci:DIRECTORY:NAME` or `docker-archive:FILE`, and returns its name or id."""
+        """Copies an image in, such as from `oci:DIRECTORY:NAME` or `docker-archive:FILE`; returns its id."""
         return self.podman("pull", "--quiet", source).stdout.split()
 
     def images(self):

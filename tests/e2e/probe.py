@@ -129,7 +129,7 @@ EXCEPTIONS = [
     Mount("podman", "/run/.containerenv", "tells programs that they run in a container"),
     Made("docker", "/.dockerenv", "tells programs that they run in a container"),
     Made("docker podman", "/etc/mtab", "a symlink to /proc/mounts"),
-    Change("containerd docker", _root("0755"), "/ is the top directory of the container's own layer, made anew each time"),
+    Change("containerd docker", _root("0755"), "/ is the top of the container's own layer, made anew each time"),
     Change("podman", _root("0555"), "the same; containers/storage gives it this mode"),
     Change(
         ALL,
@@ -144,7 +144,7 @@ EXCEPTIONS = [
     Change(
         "docker-overlay2<28 podman",
         _overlook_late_times_of_symlinks,
-        "that path keeps times before 1970, but its nanoseconds overflow 64 bits in 2262: a time before 1970 comes out",
+        "that path keeps times before 1970; its nanoseconds overflow 64 bits in 2262, and a time before 1970 comes out",
     ),
     Change(
         ALL,
@@ -206,7 +206,7 @@ def _set_aside_what_the_engine_made(expected, entries, mounts, rules):
     A directory in which the engine made something has its time from then. Where the directory was not there either, the
     engine made it, and so on upwards.
     """
-    made = [rule.path for rule in rules if isinstance(rule, Made) and rule.path in entries and rule.path not in expected]
+    made = [rule.path for rule in rules if isinstance(rule, Made) and rule.path in entries]
     for path in [*mounts, *made]:
         is_new = path not in expected
         while is_new and path != "/":
@@ -215,7 +215,8 @@ def _set_aside_what_the_engine_made(expected, entries, mounts, rules):
             is_new = path not in expected
             if not is_new:
                 expected[path].pop("mtime", None)
-    for path in [path for path in expected if any(path == mount or path.startswith(f"{mount}/") for mount in mounts)]:
+    below = tuple(f"{mount}/" for mount in mounts)
+    for path in [path for path in expected if f"{path}/".startswith(below)]:
         del expected[path]
 
 

@@ -34,7 +34,10 @@ USTAR_MAX_TIME = 0o77777777777
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A member of a layer; `path` has no leading slash, `target` is that of a symlink or the path that a link names."""
+    """A member of a layer.
+
+    `path` has no leading slash, that of the root is empty; `target` is that of a symlink, or the path that a link names.
+    """
 
     kind: str
     path: bytes
@@ -92,7 +95,7 @@ def _add(out, entry):
         header = tarfile.TarInfo("PaxHeader")
         header.type = tarfile.XHDTYPE
         _write(out, header, b"".join(map(_record, records.items())))
-    header = tarfile.TarInfo(_text(b"long" if b"path" in records else entry.path))
+    header = tarfile.TarInfo(_text(b"long" if b"path" in records else entry.path or b"./"))
     header.type = TYPES[entry.kind]
     header.mode = entry.mode
     header.linkname = _text(b"long" if b"linkpath" in records else entry.target)
@@ -142,7 +145,7 @@ def _text(path):
 
 
 def listing(layers):
-    """The files of layers, bottom first, as the probe lists them; the root is what engines make of it."""
+    """The files of layers, bottom first, as the probe lists them."""
     merged = {b"": directory(b"")}
     for layer in layers:
         _remove_hidden(merged, layer)
@@ -234,7 +237,8 @@ def image_files(name, layers, kinds=("docker", "oci")):
 
     def descriptor(media_type, content):
         blob(content)
-        return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": digest_of(content), "size": len(content)}
+        media_type = f"application/vnd.oci.image.{media_type}"
+        return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
 
     config = document({
         "architecture": ARCHITECTURES[platform.machine()],

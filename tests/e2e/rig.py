@@ -4,8 +4,8 @@
         containerd.load("web.tar")
         containerd.run_container("docker.io/library/web:1", ["/bin/true"])
 
-Tests run as root inside tests/rig/enter. Everything an engine writes lies below SCRATCH, the only directory there that is
-not on an overlay; leaving the `with` block ends the engine, its containers and its mounts whatever happened before.
+Tests run as root inside tests/rig/enter. Everything an engine writes lies below SCRATCH, the only directory there that
+is not on an overlay; leaving the `with` block ends the engine, its containers and its mounts whatever happened before.
 
 All engines have `version`, `load`, `images` and `run_container`; what only one has lies in its own module.
 """
@@ -13,7 +13,16 @@ All engines have `version`, `load`, `images` and `run_container`; what only one 
 import functools
 from pathlib import Path
 
-from engine_base import SCRATCH, Written, kill_and_wait, mounts_below, processes_of, run, scratch_directory, unmount_below
+from engine_base import (
+    SCRATCH,
+    Written,
+    kill_and_wait,
+    mounts_below,
+    processes_of,
+    run,
+    scratch_directory,
+    unmount_below,
+)
 from engine_containerd import Containerd, Image, installed_containerd
 from engine_docker import Docker
 from engine_podman import Podman

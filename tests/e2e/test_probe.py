@@ -140,7 +140,8 @@ KINDS = {"docker": ("docker",), "oci": ("oci",), "both": ("docker", "oci")}
 
 def torture(kind):
     """The image that has everything; different for each kind of archive, so that no engine reuses what it unpacked."""
-    return [[*base(), file(b"etc/kind", kind.encode())], changes()]
+    root = directory(b"", 0o751, uid=7, gid=8, xattrs={"user.root": b"1"})
+    return [[root, *base(), file(b"etc/kind", kind.encode())], changes()]
 
 
 class Case(unittest.TestCase):
@@ -212,7 +213,7 @@ class Containers(Case):
 
 
 class Unsaid(Case):
-    """What an engine makes of what a layer does not say, and what it refuses: the reasons for what the builder writes."""
+    """What engines make of what a layer does not say, and what they refuse: why the builder writes what it does."""
 
     def test_what_is_left_out_differs(self):
         for make in rig.engines().values():
@@ -225,7 +226,7 @@ class Unsaid(Case):
                 self.assert_inherits(found)
 
     def assert_parents(self, found, keeps_parents):
-        """A directory that no entry names is of root with 0755; over a lower layer's, containerd keeps what that says."""
+        """A directory that no entry names is root's with 0755; containerd keeps what a lower layer says of it."""
         self.assertEqual(owner_and_mode(found["/implied"]), (0, 0, "0755"))
         self.assertEqual(owner_and_mode(found["/implied/parent"]), (0, 0, "0755"))
         for path in ("/private", "/secret"):
@@ -244,7 +245,7 @@ class Unsaid(Case):
         self.assertEqual(found["/links/other"]["xattrs"], kept)
 
     def assert_inherits(self, found):
-        """What lies in a directory with a default ACL gets an ACL, unless its own entry has one, be it without entries."""
+        """What lies in a directory with a default ACL gets an ACL, unless its entry has one, be it an empty one."""
         for path in ("/inherited/file", "/inherited/directory", "/inherited/fifo"):
             self.assertIn("system.posix_acl_access", found[path]["xattrs"], path)
         self.assertIn("system.posix_acl_default", found["/inherited/directory"]["xattrs"])

@@ -111,8 +111,8 @@ class EveryEngine(unittest.TestCase):
                 version = expected[engine.name]
                 self.assertEqual(engine.version[: len(version)], version)
                 names.add(name)
-        both = expected["docker"] >= (25,)
-        self.assertEqual(names, {"containerd", "docker-overlay2", "podman"} | ({"docker-containerd"} if both else set()))
+        stores = {"docker-overlay2", *(["docker-containerd"] if expected["docker"] >= (25,) else [])}
+        self.assertEqual(names, {"containerd", "podman"} | stores)
 
     def test_docker_uses_the_store_that_was_asked_for(self):
         for store in rig.Docker.stores():
