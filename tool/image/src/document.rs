@@ -87,12 +87,17 @@ impl Manifest {
         &self.layers
     }
 
-    /// Tells whether it is an image's: of a platform, with file systems as layers.
-    pub fn is_image(&self) -> bool {
+    /// Tells whether its configuration is an image's. That of a build's attestation is too, its layers are not.
+    pub fn has_image_config(&self) -> bool {
         // Registries of old called configurations so.
         const OCTETS: &str = "application/octet-stream";
         let config = self.config.blob().media_type.as_str();
         [media_type::CONFIG, media_type::DOCKER_CONFIG, OCTETS].contains(&config)
+    }
+
+    /// Tells whether it is an image's: of a platform, with file systems as layers.
+    pub fn is_image(&self) -> bool {
+        self.has_image_config()
             && self.fields.get("artifactType").is_none_or(Value::is_null)
             && self.layers.iter().all(|layer| is_layer(&layer.blob().media_type))
     }

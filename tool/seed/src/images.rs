@@ -7,10 +7,7 @@ use ociseed_spec::lock::BlobRef;
 use ociseed_spec::{Digest, media_type};
 use ociseed_store::{IndexEntry, Source, parse_index};
 
-use crate::read::{MAX_DOCUMENT, ReadImageError, read_image};
-
-/// How deep indexes may lie in each other; two are met in the field.
-const MAX_DEPTH: usize = 8;
+use crate::read::{MAX_DEPTH, MAX_DOCUMENT, ReadImageError, read_image};
 
 /// Reads every image that the index names, directly or through indexes, with its names, sorted by digest.
 ///

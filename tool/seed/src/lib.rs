@@ -4,11 +4,15 @@
 //! expects on the target's disk; media write trees.
 
 pub mod archives;
+mod carry;
+mod choose;
 mod images;
 mod read;
 mod seed;
 pub mod verify;
 
+pub use carry::carry;
+pub use choose::{ChooseError, choose_image, choose_index};
 pub use images::read_images;
-pub use read::{ReadImageError, read_image};
+pub use read::{ReadImageError, read_document, read_image, read_index};
 pub use seed::{Seed, SeedEntry, SeedError};

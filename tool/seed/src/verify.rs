@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use ociseed_image::{Image, decompress};
+use ociseed_image::{Document, Image, IndexDocument, decompress, is_index, is_manifest};
 use ociseed_spec::lock::{BlobRef, Lock, LockedImage};
 use ociseed_spec::{ChainId, DiffId, Digest, Hasher};
 use ociseed_store::{IndexEntry, Source};
 
-use crate::read::read_image;
+use crate::read::{MAX_DEPTH, ReadImageError, read_document, read_image};
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -37,10 +37,7 @@ impl Findings {
 pub fn verify_images(source: &dyn Source, findings: &mut Findings) {
     let mut seen = BTreeSet::new();
     for entry in source.index() {
-        match read_image(source, &entry.blob) {
-            Err(error) => findings.problem(&error),
-            Ok(image) => verify_image(source, &image, &mut seen, findings),
-        }
+        verify_entry(source, &entry.blob, MAX_DEPTH, &mut seen, findings);
     }
     // What no image names is hashed too: a damaged blob is damaged.
     let blobs = match source.blobs() {
@@ -54,13 +51,78 @@ pub fn verify_images(source: &dyn Source, findings: &mut Findings) {
     }
 }
 
-fn verify_image(source: &dyn Source, image: &Image, seen: &mut BTreeSet<Digest>, findings: &mut Findings) {
-    // Both documents were hashed when the image was read.
-    for document in [&image.manifest(), image.config()] {
-        if seen.insert(document.digest) {
-            findings.blobs += 1;
-            findings.bytes += document.size;
+/// Checks what an index lists, and all that it leads to.
+fn verify_entry(
+    source: &dyn Source,
+    blob: &BlobRef,
+    depth: usize,
+    seen: &mut BTreeSet<Digest>,
+    findings: &mut Findings,
+) {
+    if !is_index(&blob.media_type) && !is_manifest(&blob.media_type) {
+        // Not known, so only its own bytes can be checked.
+        if seen.insert(blob.digest) {
+            verify_blob(source, blob, None, findings);
         }
+        return;
+    }
+    let (_, document) = match read_document(source, blob) {
+        Ok(document) => document,
+        Err(error) => return findings.problem(&error),
+    };
+    match document {
+        Document::Manifest(manifest) if manifest.is_image() => match read_image(source, blob) {
+            Err(error) => findings.problem(&error),
+            Ok(image) => verify_image(source, &image, seen, findings),
+        },
+        Document::Manifest(manifest) => {
+            count_document(blob, seen, findings);
+            for named in manifest.layers().iter().chain([manifest.config()]) {
+                if seen.insert(named.blob().digest) {
+                    verify_blob(source, named.blob(), None, findings);
+                }
+            }
+        }
+        Document::Index(index) => {
+            count_document(blob, seen, findings);
+            let Some(depth) = depth.checked_sub(1) else {
+                return findings.problem(&ReadImageError::Depth { digest: blob.digest });
+            };
+            verify_members(source, blob, &index, depth, seen, findings);
+        }
+    }
+}
+
+/// Checks what is there of what an index lists: it may name platforms that nobody copied, but not only such.
+fn verify_members(
+    source: &dyn Source,
+    blob: &BlobRef,
+    index: &IndexDocument,
+    depth: usize,
+    seen: &mut BTreeSet<Digest>,
+    findings: &mut Findings,
+) {
+    let listed = index.manifests();
+    let here: Vec<_> = listed.iter().filter(|listed| source.find(&listed.blob().digest).is_some()).collect();
+    if here.is_empty() && !listed.is_empty() {
+        findings.problems.push(format!("index {}: nothing that it lists is here", blob.digest));
+    }
+    for listed in here {
+        verify_entry(source, listed.blob(), depth, seen, findings);
+    }
+}
+
+/// Counts a document that was hashed when it was read.
+fn count_document(blob: &BlobRef, seen: &mut BTreeSet<Digest>, findings: &mut Findings) {
+    if seen.insert(blob.digest) {
+        findings.blobs += 1;
+        findings.bytes += blob.size;
+    }
+}
+
+fn verify_image(source: &dyn Source, image: &Image, seen: &mut BTreeSet<Digest>, findings: &mut Findings) {
+    for document in [&image.manifest(), image.config()] {
+        count_document(document, seen, findings);
     }
     for layer in image.layers() {
         if seen.insert(layer.blob.digest) {

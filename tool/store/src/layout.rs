@@ -19,6 +19,9 @@ pub struct Layout {
     dir: Arc<Dir>,
     place: String,
     index: Vec<IndexEntry>,
+    /// The exact text of `index.json`.
+    #[cfg(feature = "builder")]
+    index_text: Vec<u8>,
 }
 
 /// A blob's file, found but not read.
@@ -71,13 +74,30 @@ impl Layout {
         };
         let bad = |source| LayoutError::Index { place: place.clone(), source };
         check_layout_file(&read("oci-layout")?).map_err(bad)?;
-        let index = parse_index(&read("index.json")?).map_err(bad)?;
-        Ok(Self { dir, place, index })
+        let index_text = read("index.json")?;
+        let index = parse_index(&index_text).map_err(bad)?;
+        Ok(Self {
+            dir,
+            place,
+            index,
+            #[cfg(feature = "builder")]
+            index_text,
+        })
     }
 
     /// Returns what the index lists.
     pub fn index(&self) -> &[IndexEntry] {
         &self.index
+    }
+
+    #[cfg(feature = "builder")]
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    #[cfg(feature = "builder")]
+    pub(crate) fn index_text(&self) -> &[u8] {
+        &self.index_text
     }
 
     /// Returns the directory.

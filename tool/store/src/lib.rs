@@ -2,16 +2,28 @@
 //!
 //! Whoever reads a blob through this crate gets the bytes that its digest
 //! promises or an error; there is no reader that skips the check. Light enough
-//! for the loader: no compression, no threads.
+//! for the loader: no compression, no threads; what it has no room for is
+//! behind the feature `builder`.
 
 mod archive;
+#[cfg(feature = "builder")]
+mod docker;
 mod index;
 mod layout;
+mod members;
+#[cfg(feature = "builder")]
+mod names;
+#[cfg(feature = "builder")]
 mod source;
 mod verified;
 
 pub use archive::{Archive, ArchiveError};
+#[cfg(feature = "builder")]
+pub use docker::DockerError;
 pub use index::{IndexEntry, IndexError, parse_index};
 pub use layout::{BlobFile, Layout, LayoutError};
-pub use source::Source;
+#[cfg(feature = "builder")]
+pub use names::full_name;
+#[cfg(feature = "builder")]
+pub use source::{Place, Source};
 pub use verified::{BlobError, VerifiedReader};

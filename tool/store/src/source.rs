@@ -1,15 +1,46 @@
 //! What layouts and archives have in common, for code that takes either.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
+use cap_std::fs::File;
 use ociseed_spec::Digest;
 
 use crate::index::IndexEntry;
 use crate::verified::{BlobError, VerifiedReader};
-use crate::{Archive, Layout};
+use crate::{Archive, BlobFile, Layout};
+
+/// Where a blob's bytes are; whoever copies them must check the digest.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A file of their own.
+    File(BlobFile),
+    /// A run of bytes of an open file.
+    Range {
+        /// The file.
+        file: Arc<File>,
+        /// How the file is called in messages.
+        shown: String,
+        /// Where the bytes start.
+        offset: u64,
+        /// How many there are.
+        size: u64,
+    },
+    /// In memory.
+    Bytes(Arc<[u8]>),
+}
 
 /// An image layout, wherever it lies.
 pub trait Source {
+    /// Returns how it is called in messages.
+    fn place(&self) -> &str;
+
+    /// Returns the exact text of `index.json`, or what would be it.
+    fn index_text(&self) -> &[u8];
+
+    /// Finds a blob without reading it.
+    fn find(&self, digest: &Digest) -> Option<Place>;
+
     /// Returns what the index lists.
     fn index(&self) -> &[IndexEntry];
 
@@ -33,6 +64,18 @@ pub trait Source {
 }
 
 impl Source for Layout {
+    fn place(&self) -> &str {
+        self.place()
+    }
+
+    fn index_text(&self) -> &[u8] {
+        self.index_text()
+    }
+
+    fn find(&self, digest: &Digest) -> Option<Place> {
+        self.find_blob(digest).ok().map(Place::File)
+    }
+
     fn index(&self) -> &[IndexEntry] {
         self.index()
     }
@@ -51,6 +94,23 @@ impl Source for Layout {
 }
 
 impl Source for Archive {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn index_text(&self) -> &[u8] {
+        &self.index_text
+    }
+
+    fn find(&self, digest: &Digest) -> Option<Place> {
+        if let Some(bytes) = self.made.get(digest) {
+            return Some(Place::Bytes(Arc::clone(bytes)));
+        }
+        let range = self.blobs.get(digest)?;
+        let (file, shown) = (Arc::clone(&self.file), self.place.clone());
+        Some(Place::Range { file, shown, offset: range.offset, size: range.size })
+    }
+
     fn index(&self) -> &[IndexEntry] {
         self.index()
     }

@@ -81,6 +81,7 @@ impl<R: Read> VerifiedReader<R> {
     }
 
     /// Forgets what kind of reader is inside.
+    #[cfg(feature = "builder")]
     pub(crate) fn boxed<'a>(self) -> VerifiedReader<Box<dyn Read + 'a>>
     where
         R: 'a,
