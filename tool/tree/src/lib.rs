@@ -9,18 +9,23 @@
 mod attributes;
 mod builder;
 mod content;
+mod decompress;
 mod directory;
 mod flatten;
 mod links;
 pub mod listing;
+mod part;
 mod select;
+mod spool;
 pub mod tar;
 mod tree;
 
 pub use attributes::{apply, apply_rules};
 pub use builder::{BuildError, Builder, Claim, Precedence};
 pub use content::{Content, Extent, FileRange, HostFile, ReadError};
+pub use decompress::decompress;
 pub use directory::{DirectoryError, read_directory, read_file};
 pub use flatten::flatten;
 pub use select::Selection;
+pub use spool::{ArchiveError, Scratch, SpoolError, read_archive, spool};
 pub use tree::{Entry, Node, Stat, Tree, Xattrs};

@@ -1,6 +1,9 @@
-//! Listing a tar for people.
+//! Listing a tar for people, as it comes.
 
 use std::io::{self, Read};
+
+use super::members::{Input, Kind, Member, Members};
+use crate::part::fill;
 
 /// One entry of a tar that is read for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct Listed {
     pub uid: u64,
     /// Group id.
     pub gid: u64,
-    /// Size in bytes.
+    /// Size in bytes, of a sparse file with its holes.
     pub size: u64,
     /// Target of a link.
     pub target: Option<String>,
@@ -26,57 +29,41 @@ pub struct Listed {
 /// # Errors
 /// It cannot be read, is no tar, or ends without the two zero blocks that say that it is whole.
 pub fn list(tar: impl Read, mut each: impl FnMut(Listed)) -> io::Result<()> {
-    let mut archive = tar::Archive::new(EndSeen { inner: tar, end_seen: false });
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        // Sizes, owners and names may be in PAX records; tar-rs applies names and sizes, not owners.
-        let (mut uid, mut gid) = (entry.header().uid()?, entry.header().gid()?);
-        if let Some(records) = entry.pax_extensions()? {
-            for record in records.filter_map(Result::ok) {
-                let number = record.value().ok().and_then(|value| value.parse().ok());
-                match (record.key(), number) {
-                    (Ok("uid"), Some(number)) => uid = number,
-                    (Ok("gid"), Some(number)) => gid = number,
-                    _ => {}
-                }
-            }
-        }
-        let kind = match entry.header().entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => "file".to_owned(),
-            tar::EntryType::Directory => "directory".to_owned(),
-            tar::EntryType::Symlink => "symlink".to_owned(),
-            other => char::from(other.as_byte()).to_string(),
+    let mut members = Members::new(Stream(tar));
+    while let Some(member) = members.next()? {
+        each(Listed::of(&member));
+    }
+    Ok(())
+}
+
+impl Listed {
+    fn of(member: &Member) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let kind = match member.kind {
+            Kind::File => "file".to_owned(),
+            Kind::Directory => "directory".to_owned(),
+            Kind::Symlink => "symlink".to_owned(),
+            Kind::Link => "1".to_owned(),
+            Kind::Char => "3".to_owned(),
+            Kind::Block => "4".to_owned(),
+            Kind::Fifo => "6".to_owned(),
+            Kind::Unknown(kind) => char::from(kind).to_string(),
         };
-        each(Listed {
-            path: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
-            kind,
-            mode: entry.header().mode()? & 0o7777,
-            uid,
-            gid,
-            size: entry.size(),
-            target: entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned()),
-        });
-    }
-    // tar-rs takes the end of the data for the end of the tar, which hides a cut between two entries.
-    match archive.into_inner().end_seen {
-        true => Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the tar ends without two zero blocks: it was cut",
-        )),
-        false => Ok(()),
+        let target = matches!(member.kind, Kind::Symlink | Kind::Link).then(|| text(&member.link));
+        let Member { uid, gid, size, .. } = *member;
+        Self { path: text(&member.path), kind, mode: member.mode.into(), uid, gid, size, target }
     }
 }
 
-/// Remembers whether the end of the data was met.
-struct EndSeen<R> {
-    inner: R,
-    end_seen: bool,
-}
+/// A tar that can only be read from its start to its end.
+struct Stream<R>(R);
 
-impl<R: Read> Read for EndSeen<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.end_seen |= count == 0 && !buffer.is_empty();
-        Ok(count)
+impl<R: Read> Input for Stream<R> {
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        fill(&mut self.0, buffer)
+    }
+
+    fn skip(&mut self, count: u64) -> io::Result<u64> {
+        io::copy(&mut self.0.by_ref().take(count), &mut io::sink())
     }
 }

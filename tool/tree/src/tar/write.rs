@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
-use ociseed_spec::{
-    Acl, Device, DeviceKind, OwnerName, Timestamp, TreePath, XattrName, XattrValue,
-};
+use ociseed_spec::{Acl, Device, DeviceKind, OwnerName, Timestamp, TreePath, XattrName, XattrValue};
 
 use super::{BLOCK, OPAQUE, WHITEOUT};
 use crate::content::ReadError;
@@ -36,8 +34,8 @@ pub fn extents(tree: &Tree) -> impl Iterator<Item = Extent> {
     let with_default: BTreeSet<&TreePath> =
         tree.iter().filter(|(_, entry)| has_default(&entry.stat)).map(|(path, _)| path).collect();
     let extents = tree.iter().flat_map(move |(path, entry)| {
-        let inherits = !with_default.is_empty()
-            && path.parent().is_some_and(|parent| with_default.contains(&parent));
+        let inherits =
+            !with_default.is_empty() && path.parent().is_some_and(|parent| with_default.contains(&parent));
         if inherits { entry_extents(path, &without_inherited(entry)) } else { entry_extents(path, entry) }
     });
     extents.chain([end])
