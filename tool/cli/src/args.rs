@@ -17,13 +17,17 @@ pub(crate) enum Command {
     /// Build what a spec names.
     Build(BuildArgs),
     /// Show what is in a layer, image, bundle, seed or preseed directory.
-    Inspect(PathArgs),
+    Inspect(InspectArgs),
     /// Hash everything in a layer, image, bundle, seed, preseed directory or output directory.
     Verify(PathArgs),
+    /// Show what changed between two layers, images, bundles, seeds or output directories.
+    Diff(DiffArgs),
     /// Build one layer (for build systems).
     Layer(StepArgs),
     /// Make one image record from layer metadata (for build systems).
     Image(OutOnlyArgs),
+    /// Make one index record from image records (for build systems).
+    Index(OutOnlyArgs),
     /// Write images as a layout or an archive (for build systems).
     Bundle(OutOnlyArgs),
     /// Write the host form of a seed, or its lock alone (for build systems).
@@ -42,7 +46,7 @@ pub(crate) struct BuildArgs {
     /// The spec: TOML, or JSON where the name ends with `.json`.
     #[arg(value_name = "SPEC")]
     pub(crate) spec: PathBuf,
-    /// What to build: `layer.NAME`, `image.NAME`, `bundle.NAME`, `seed.NAME`, `store.NAME.ENGINE`; everything unless named.
+    /// What to build: `layer.NAME`, `image.NAME`, `index.NAME`, `bundle.NAME`, `seed.NAME`, `store.NAME.ENGINE`; everything unless named.
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// The directory to write to.
@@ -63,6 +67,50 @@ pub(crate) struct PathArgs {
     /// What to look at; its kind is found out.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  ociseed inspect out/seed/appliance
+  ociseed inspect out/bundle/web.tar --largest 10
+  ociseed inspect out/bundle/all --image docker.io/library/web:1 --files
+  ociseed inspect out/layer/site.tar.zst --files --json | sha256sum")]
+pub(crate) struct InspectArgs {
+    /// What to look at; its kind is found out.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Show every path of the layer, or of the image's file system, with all of its metadata.
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// Show the N largest files, and which layer they are in.
+    #[arg(long, value_name = "N", conflicts_with = "files")]
+    pub(crate) largest: Option<usize>,
+    /// Look at this image alone: a name or a manifest's digest.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Print JSON instead of text; with `--files` the canonical listing, whose sha256 is the tree digest.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Exit code: 0 if both are the same, 1 if they differ or something failed, 2 if the use was wrong.
+
+Examples:
+  ociseed diff old/seed/appliance out/seed/appliance
+  ociseed diff old.tar out/bundle/web.tar --json")]
+pub(crate) struct DiffArgs {
+    /// The one.
+    #[arg(value_name = "A")]
+    pub(crate) first: PathBuf,
+    /// The other, of the same kind: images are compared with images, layers with layers.
+    #[arg(value_name = "B")]
+    pub(crate) second: PathBuf,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,

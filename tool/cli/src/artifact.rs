@@ -40,6 +40,30 @@ pub(crate) enum Artifact {
 }
 
 impl Artifact {
+    /// Says in words what it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Output(..) => "an output directory",
+            Self::Seed(..) => "a seed",
+            Self::Layout(_) => "an image layout",
+            Self::Archive(_) => "an oci-archive",
+            Self::Preseed(_) => "a preseed directory",
+            Self::Record(_) => "an image record",
+            Self::Metadata(_) => "layer metadata",
+            Self::Lock(..) => "a lock",
+            Self::Tar(_) => "a layer",
+        }
+    }
+
+    /// Returns the lock of a seed, or a lock itself.
+    pub(crate) fn lock(&self) -> Option<Lock> {
+        match self {
+            Self::Seed(_, bytes) => Lock::parse(bytes).ok(),
+            Self::Lock(lock, _) => Some(lock.clone()),
+            _ => None,
+        }
+    }
+
     /// Opens what the command line names.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", path.display()), &error);

@@ -3,6 +3,7 @@
 //! All of it is made in a hidden directory first; what was asked for moves to
 //! its place at the end, so a build that fails leaves what was there before.
 
+mod images;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,9 @@ use crate::failure::Failure;
 use crate::inputs::{Inputs, Place, read_argument};
 use crate::output::{OutDir, Stage, write_failure};
 use crate::report::{Report, Target};
+use crate::scratch::Scratch;
 use crate::step::{self, Form};
+use images::Made;
 use plan::{Plan, TargetName};
 
 /// Runs `ociseed build`.
@@ -70,6 +73,11 @@ fn commit(stage: &Stage, out: &OutDir, report: &Report) -> Result<(), Failure> {
     stage.commit(name, out, name, true)
 }
 
+/// Says where the blob of a layer is that was built.
+fn layer_place(dir: &OutDir, name: String) -> Place {
+    Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name }
+}
+
 struct Build<'a> {
     spec: &'a Spec,
     plan: &'a Plan,
@@ -82,13 +90,14 @@ impl Build<'_> {
         let mut targets = BTreeMap::new();
         let mut blobs = Blobs::default();
         let layers = self.layers(&mut blobs, &mut targets)?;
-        let images = self.images(&layers, &mut blobs, &mut targets)?;
+        let made = self.images(&layers, &mut blobs, &mut targets)?;
+        let images = &made.images;
         for name in &self.plan.targets {
             let target = match name {
-                TargetName::Layer(_) | TargetName::Image(_) => continue,
-                TargetName::Bundle(key) => self.bundle(key, &images, &blobs)?,
-                TargetName::Seed(key) => self.seed(key, &images, &blobs)?,
-                TargetName::Store(key, Engine::Archives) => self.archives(key, &images, &blobs)?,
+                TargetName::Layer(_) | TargetName::Image(_) | TargetName::Index(_) => continue,
+                TargetName::Bundle(key) => self.bundle(key, &made, &blobs)?,
+                TargetName::Seed(key) => self.seed(key, images, &blobs)?,
+                TargetName::Store(key, Engine::Archives) => self.archives(key, images, &blobs)?,
             };
             targets.insert(name.to_string(), target);
         }
@@ -102,76 +111,51 @@ impl Build<'_> {
         targets: &mut BTreeMap<String, Target>,
     ) -> Result<BTreeMap<Key, LayerMetadata>, Failure> {
         let dir = self.stage.out().below("layer")?;
-        let keys: Vec<&Key> = self.plan.layers.iter().collect();
-        let built: Vec<_> = keys.par_iter().map(|key| self.layer(key, &dir)).collect();
-        let (mut layers, mut failures) = (BTreeMap::new(), Vec::new());
-        for (key, built) in keys.into_iter().zip(built) {
-            match built {
-                Err(failure) => failures.push(failure),
-                Ok((name, metadata)) => {
-                    let place =
-                        Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name.clone() };
-                    blobs.add_layer(&metadata, place);
-                    let target = TargetName::Layer(key.clone());
-                    if self.plan.targets.contains(&target) {
-                        let target_report = Target {
-                            path: format!("layer/{name}"),
-                            metadata: Some(format!("layer/{key}.json")),
-                            digest: Some(metadata.digest),
-                            size: metadata.size,
-                            ..Target::default()
-                        };
-                        targets.insert(target.to_string(), target_report);
-                    }
-                    layers.insert(key.clone(), metadata);
+        let mut layers = BTreeMap::new();
+        for keys in plan::rounds(self.spec, &self.plan.layers) {
+            let built: Vec<_> = keys.par_iter().map(|key| self.layer(key, &dir)).collect();
+            let (built, failures): (Vec<_>, Vec<_>) = built.into_iter().partition(Result::is_ok);
+            Failure::join(failures.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)?;
+            for (key, (name, metadata)) in keys.into_iter().zip(built.into_iter().flatten()) {
+                blobs.add_layer(&metadata, layer_place(&dir, name.clone()));
+                let target = TargetName::Layer(key.clone());
+                if self.plan.targets.contains(&target) {
+                    let target_report = Target {
+                        path: format!("layer/{name}"),
+                        metadata: Some(format!("layer/{key}.json")),
+                        packages: metadata.packages.clone(),
+                        digest: Some(metadata.digest),
+                        size: metadata.size,
+                        ..Target::default()
+                    };
+                    targets.insert(target.to_string(), target_report);
                 }
+                layers.insert(key.clone(), metadata);
             }
         }
-        Failure::join(failures).map_or(Ok(layers), Err)
+        Ok(layers)
+    }
+
+    fn layer_name(&self, key: &Key) -> String {
+        format!("{key}{}", file_suffix(self.spec.layer[key].compression))
     }
 
     fn layer(&self, key: &Key, dir: &OutDir) -> Result<(String, LayerMetadata), Failure> {
         let spec = &self.spec.layer[key];
-        let tree = step::layer::tree(spec, self.inputs, &format!("layer.{key}"))?;
-        let name = format!("{key}{}", file_suffix(spec.compression));
-        let metadata = step::layer::write_in(&tree, spec, dir, name.as_ref())?;
+        let scratch = Scratch::new(dir.clone());
+        let other = |key: &Key, _: &str| Ok(layer_place(dir, self.layer_name(key)));
+        let sources = step::layer::Sources { inputs: self.inputs, layer: &other, scratch: &scratch };
+        let layer = step::layer::tree(spec, &sources, &format!("layer.{key}"))?;
+        let name = self.layer_name(key);
+        let metadata = step::layer::write_in(&layer, spec, dir, name.as_ref())?;
         self.write_small("layer", &format!("{key}.json"), &json::encode(&metadata))?;
         Ok((name, metadata))
     }
 
-    fn images(
-        &self,
-        layers: &BTreeMap<Key, LayerMetadata>,
-        blobs: &mut Blobs,
-        targets: &mut BTreeMap<String, Target>,
-    ) -> Result<BTreeMap<Key, Image>, Failure> {
-        let mut images = BTreeMap::new();
-        for key in &self.plan.images {
-            let (spec, place) = (&self.spec.image[key], format!("image.{key}"));
-            let mut base = None;
-            if let Some(wanted) = &spec.base {
-                let (image, layout) = step::image::read_base(wanted, spec, self.inputs, &place)?;
-                base = Some(image);
-                blobs.add_layout(layout);
-            }
-            let metadata: Vec<_> = spec.layers.iter().map(|layer| layers[layer].clone()).collect();
-            let image = step::image::make(base.as_ref(), spec, &metadata, &place)?;
-            let target = TargetName::Image(key.clone());
-            if self.plan.targets.contains(&target) {
-                let bytes = json::encode(image.record());
-                let path = self.write_small("image", &format!("{key}.json"), &bytes)?;
-                let digest = Some(image.manifest().digest);
-                let size = bytes.len() as u64;
-                targets.insert(target.to_string(), Target { path, digest, size, ..Target::default() });
-            }
-            images.insert(key.clone(), image);
-        }
-        Ok(images)
-    }
-
-    fn bundle(&self, key: &Key, images: &BTreeMap<Key, Image>, blobs: &Blobs) -> Result<Target, Failure> {
+    fn bundle(&self, key: &Key, made: &Made, blobs: &Blobs) -> Result<Target, Failure> {
         let spec = &self.spec.bundle[key];
-        let tree = step::bundle::tree(spec, images, blobs)?;
+        let (place, from) = (format!("bundle.{key}"), made.sources_of(spec));
+        let tree = step::bundle::tree(spec, &made.images, &made.indexes, blobs, &from, &place)?;
         self.write_tree("bundle", key.as_str(), &tree, step::bundle::form(spec.format))
     }
 

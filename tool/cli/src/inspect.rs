@@ -1,24 +1,31 @@
 //! `ociseed inspect`: what is in something, for people, or as JSON.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use ociseed_image::{Image, decompress};
-use ociseed_seed::read_image;
 use ociseed_spec::lock::{BlobRef, Class, Lock};
 use ociseed_spec::{DiffId, Digest, json};
-use ociseed_store::Source;
 use ociseed_tree::tar::{self, Listed};
 use serde::Serialize;
 
-use crate::args::PathArgs;
+use crate::args::InspectArgs;
 use crate::artifact::Artifact;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
+use crate::file_systems::{self, FoundImage};
 use crate::output::print;
 
 /// Runs `ociseed inspect`.
-pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
-    let shown = show(Artifact::open(&args.path)?)?;
+pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let artifact = Artifact::open(&args.path)?;
+    match (args.files, args.largest) {
+        (true, _) => return files::list(&artifact, args),
+        (_, Some(count)) => return files::largest(&artifact, args, count),
+        _ => {}
+    }
+    let shown = show(&artifact, args)?;
     if args.json {
         print(&format!("{}\n", String::from_utf8_lossy(&json::encode(&shown))))
     } else {
@@ -67,6 +74,14 @@ struct ShownImage {
 struct ShownLayer {
     blob: BlobRef,
     diff_id: DiffId,
+    /// How many of the images shown have it, where it is not this one alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    shared_by: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -82,68 +97,66 @@ struct ShownEntry {
     target: Option<String>,
 }
 
-fn show(artifact: Artifact) -> Result<Shown, Failure> {
-    Ok(match artifact {
+fn show(artifact: &Artifact, args: &InspectArgs) -> Result<Shown, Failure> {
+    let mut shown = match artifact {
         Artifact::Output(report, _) => {
-            let targets = report.targets.into_iter().map(|(name, target)| (name, target.path));
-            Shown { kind: "output directory", targets: targets.collect(), ..Shown::default() }
+            let targets = report.targets.iter().map(|(name, target)| (name.clone(), target.path.clone()));
+            Shown { targets: targets.collect(), ..Shown::default() }
         }
-        Artifact::Seed(layout, lock) => show_seed(&layout, &lock)?,
-        Artifact::Layout(layout) => {
-            Shown { kind: "image layout", images: images(&layout, None)?, ..Shown::default() }
+        Artifact::Seed(_, lock) => {
+            let lock_file = Lock::parse(lock).map_err(|error| Failure::because("`seed.json`", &error))?;
+            // Read for their checks: what is shown is what is there.
+            file_systems::images(artifact)?;
+            show_lock(&lock_file, lock)
         }
-        Artifact::Archive(archive) => {
-            Shown { kind: "oci-archive", images: images(&archive, None)?, ..Shown::default() }
-        }
-        Artifact::Preseed(archives) => {
-            let shown = archives.iter().map(|(name, archive)| images(archive, Some(name)));
-            let images = shown.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-            Shown { kind: "preseed directory", images, ..Shown::default() }
-        }
-        Artifact::Record(image) => {
-            Shown { kind: "image record", images: vec![shown_image(&image, Vec::new())], ..Shown::default() }
-        }
-        Artifact::Lock(lock, bytes) => show_lock(&lock, &bytes),
+        Artifact::Lock(lock, bytes) => show_lock(lock, bytes),
         Artifact::Metadata(metadata) => {
             let targets = [
-                ("media-type", metadata.media_type),
+                ("media-type", metadata.media_type.clone()),
                 ("digest", metadata.digest.to_string()),
                 ("size", metadata.size.to_string()),
                 ("diff-id", metadata.diff_id.to_string()),
                 ("uncompressed-size", metadata.uncompressed_size.to_string()),
             ];
-            let targets = targets.map(|(name, value)| (name.to_owned(), value)).into();
-            Shown { kind: "layer metadata", targets, ..Shown::default() }
+            let packages = metadata.packages.iter().map(|package| {
+                (format!("package {}", package.name), format!("{} {}", package.version, package.architecture))
+            });
+            let targets = targets.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(packages);
+            Shown { targets: targets.collect(), ..Shown::default() }
         }
         Artifact::Tar(file) => {
             let mut entries = Vec::new();
+            let file = file.try_clone().map_err(|error| Failure::new(error.to_string()))?;
             let listed =
                 decompress(file).and_then(|tar| tar::list(tar, |entry| entries.push(shown_entry(entry))));
             listed.map_err(|error| Failure::new(format!("not a whole tar: {error}")))?;
-            Shown { kind: "layer", entries, ..Shown::default() }
+            Shown { entries, ..Shown::default() }
         }
-    })
+        with_images => {
+            let images = file_systems::images(with_images)?.unwrap_or_default();
+            Shown { images: images.iter().map(found_image).collect(), ..Shown::default() }
+        }
+    };
+    if let Some(wanted) = &args.image {
+        shown.images.retain(|image| image.names.contains(wanted) || image.manifest.to_string() == *wanted);
+        if shown.images.is_empty() {
+            return Err(Failure::new(format!("`{}`: no image `{wanted}`", args.path.display())));
+        }
+    }
+    let kind = artifact.kind();
+    Ok(Shown { kind: kind.split_once(' ').map_or(kind, |(_, kind)| kind), ..shown }.count_shared())
 }
 
-/// Reads the images of a layout or archive, a line for all names of one.
-fn images(source: &dyn Source, archive: Option<&String>) -> Result<Vec<ShownImage>, Failure> {
-    let mut names: BTreeMap<Digest, (&BlobRef, Vec<String>)> = BTreeMap::new();
-    for entry in source.index() {
-        let (_, names) = names.entry(entry.blob.digest).or_insert((&entry.blob, Vec::new()));
-        names.extend(entry.name().map(str::to_owned));
-    }
-    let mut images = Vec::new();
-    for (blob, names) in names.into_values() {
-        let image = read_image(source, blob).map_err(|error| Failure::new(chain(&error)))?;
-        images.push(ShownImage { archive: archive.cloned(), ..shown_image(&image, names) });
-    }
-    images.sort_by(|a, b| a.names.cmp(&b.names));
-    Ok(images)
+fn found_image(found: &FoundImage<'_>) -> ShownImage {
+    ShownImage { archive: found.archive.map(str::to_owned), ..shown_image(&found.image, found.names.clone()) }
 }
 
 fn shown_image(image: &Image, names: Vec<String>) -> ShownImage {
-    let layer =
-        |layer: &ociseed_image::Layer| ShownLayer { blob: layer.blob.clone(), diff_id: layer.diff_id };
+    let layer = |layer: &ociseed_image::Layer| ShownLayer {
+        blob: layer.blob.clone(),
+        diff_id: layer.diff_id,
+        shared_by: 0,
+    };
     ShownImage {
         archive: None,
         names,
@@ -155,13 +168,6 @@ fn shown_image(image: &Image, names: Vec<String>) -> ShownImage {
         config: image.config().digest,
         layers: image.layers().iter().map(layer).collect(),
     }
-}
-
-fn show_seed(layout: &dyn Source, bytes: &[u8]) -> Result<Shown, Failure> {
-    let lock = Lock::parse(bytes).map_err(|error| Failure::because("`seed.json`", &error))?;
-    // Read for its checks: what is shown is what is there.
-    images(layout, None)?;
-    Ok(Shown { kind: "seed", ..show_lock(&lock, bytes) })
 }
 
 fn show_lock(lock: &Lock, bytes: &[u8]) -> Shown {
@@ -178,11 +184,10 @@ fn show_lock(lock: &Lock, bytes: &[u8]) -> Shown {
             .layers
             .iter()
             .zip(image.blobs().skip(2))
-            .map(|(layer, blob)| ShownLayer { blob, diff_id: layer.diff_id })
+            .map(|(layer, blob)| ShownLayer { blob, diff_id: layer.diff_id, shared_by: 0 })
             .collect(),
     };
     Shown {
-        kind: "lock",
         seed_id: Some(lock.seed_id()),
         lock_digest: Some(Digest::of(bytes)),
         images: lock.content.images.iter().map(image).collect(),
@@ -196,6 +201,20 @@ fn shown_entry(entry: Listed) -> ShownEntry {
 }
 
 impl Shown {
+    /// Counts in how many images each layer is.
+    fn count_shared(mut self) -> Self {
+        let mut images: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
+        for image in &self.images {
+            for layer in &image.layers {
+                images.entry(layer.blob.digest).or_default().insert(image.manifest);
+            }
+        }
+        for layer in self.images.iter_mut().flat_map(|image| &mut image.layers) {
+            layer.shared_by = Some(images[&layer.blob.digest].len()).filter(|count| *count > 1).unwrap_or(0);
+        }
+        self
+    }
+
     fn text(&self) -> String {
         let mut text = format!("{}\n", self.kind);
         for (name, digest) in [("seed id", self.seed_id), ("lock", self.lock_digest)] {
@@ -250,11 +269,12 @@ impl ShownImage {
         }
         let _ = writeln!(text, "    {} {}", self.platform, self.manifest);
         for layer in &self.layers {
-            let _ = writeln!(
-                text,
-                "    layer {} {} bytes {}",
-                layer.blob.digest, layer.blob.size, layer.blob.media_type
-            );
+            let shared = match layer.shared_by {
+                0 => String::new(),
+                count => format!(", in {count} images"),
+            };
+            let BlobRef { digest, size, media_type } = &layer.blob;
+            let _ = writeln!(text, "    layer {digest} {size} bytes {media_type}{shared}");
         }
     }
 }

@@ -7,11 +7,14 @@ mod args;
 mod artifact;
 mod blobs;
 mod build;
+mod diff;
 mod failure;
+mod file_systems;
 mod inputs;
 mod inspect;
 mod output;
 mod report;
+mod scratch;
 mod step;
 mod verify;
 
@@ -27,20 +30,23 @@ fn main() -> ExitCode {
     output::remove_stages_on_signals();
     let result = run(args.command);
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.print(),
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
-    match command {
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    let done = match command {
+        Command::Diff(args) => return diff::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Layer(args) => step::layer::run(&args),
         Command::Image(args) => step::image::run(&args),
+        Command::Index(args) => step::index::run(&args),
         Command::Bundle(args) => step::bundle::run(&args),
         Command::Seed(args) => step::seed::run(&args),
         Command::Store(args) => step::store::run(&args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -59,6 +59,12 @@ impl OutDir {
         Ok(Self { dir: Arc::new(dir), path: path.into() })
     }
 
+    /// Opens a directory that is there.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let opened = Dir::open_ambient_dir(path, ambient_authority());
+        Ok(Self { dir: Arc::new(opened.map_err(|error| write_failure(path, &error))?), path: path.into() })
+    }
+
     /// Splits the path of an output into its directory, which must be there, and its name.
     pub(crate) fn of_output(path: &Path) -> Result<(Self, OsString), Failure> {
         let Some(name) = path.file_name() else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ociseed_spec::document::VERSION;
+use ociseed_spec::metadata::Package;
 use ociseed_spec::{Digest, json};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,9 @@ pub(crate) struct Target {
     pub(crate) digest: Option<Digest>,
     /// Bytes on disk.
     pub(crate) size: u64,
+    /// Debian packages of a layer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) packages: Vec<Package>,
     /// The seed id, of a seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed_id: Option<Digest>,
@@ -54,6 +58,10 @@ impl Report {
             let digest =
                 target.seed_id.or(target.digest).map(|digest| format!("  {digest}")).unwrap_or_default();
             let _ = writeln!(text, "{name}: {} ({} bytes){digest}", target.path, target.size);
+            for package in target.packages.iter().filter(|package| !package.scripts.is_empty()) {
+                let Package { name, version, scripts, .. } = package;
+                let _ = writeln!(text, "  {name} {version}: not run: {}", scripts.join(", "));
+            }
             if let Some(repeated) = target.repeated_bytes.filter(|bytes| *bytes > 0) {
                 let _ = writeln!(text, "  {repeated} of these bytes are there more than once");
             }

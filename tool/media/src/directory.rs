@@ -41,11 +41,11 @@ pub enum DirectoryError {
 /// The first path that is something else.
 pub fn check_plain(tree: &Tree) -> Result<(), DirectoryError> {
     let plain = |node: &Node| match node {
-        Node::Directory => Some(Stat::DIRECTORY),
+        Node::Directory { opaque: false } => Some(Stat::DIRECTORY),
         Node::File(_) => Some(Stat::FILE),
-        Node::Symlink(_) => None,
+        _ => None,
     };
-    match tree.iter().find(|(_, entry)| plain(&entry.node) != Some(entry.stat)) {
+    match tree.iter().find(|(_, entry)| plain(&entry.node).as_ref() != Some(&entry.stat)) {
         Some((path, _)) => Err(DirectoryError::NotPlain(path.clone())),
         None => Ok(()),
     }
@@ -63,7 +63,7 @@ pub fn write_directory(tree: &Tree, dir: &Dir) -> Result<(), DirectoryError> {
         let host = host_path(path);
         let write = |source| DirectoryError::Write { path: path.clone(), source };
         match &entry.node {
-            Node::Directory => dir.create_dir(&host).map_err(write)?,
+            Node::Directory { .. } => dir.create_dir(&host).map_err(write)?,
             Node::File(content) => {
                 let mut options = OpenOptions::new();
                 options.write(true).create_new(true).mode(0o644);
@@ -74,7 +74,7 @@ pub fn write_directory(tree: &Tree, dir: &Dir) -> Result<(), DirectoryError> {
                 })?;
                 file.flush().and_then(|()| file.sync_all()).map_err(write)?;
             }
-            Node::Symlink(_) => return Err(DirectoryError::NotPlain(path.clone())),
+            _ => return Err(DirectoryError::NotPlain(path.clone())),
         }
         let mode = u32::from(entry.stat.mode.bits());
         dir.set_permissions(&host, Permissions::from_mode(mode)).map_err(write)?;

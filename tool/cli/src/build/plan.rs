@@ -1,10 +1,10 @@
 //! Which parts of a spec a build needs, and what they are called.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ociseed_spec::Key;
-use ociseed_spec::file::{Engine, Spec, closest};
+use ociseed_spec::file::{Engine, Spec, closest, in_order};
 
 use crate::failure::Failure;
 
@@ -13,6 +13,7 @@ use crate::failure::Failure;
 pub(crate) enum TargetName {
     Layer(Key),
     Image(Key),
+    Index(Key),
     Bundle(Key),
     Seed(Key),
     Store(Key, Engine),
@@ -23,6 +24,7 @@ impl fmt::Display for TargetName {
         match self {
             Self::Layer(key) => write!(f, "layer.{key}"),
             Self::Image(key) => write!(f, "image.{key}"),
+            Self::Index(key) => write!(f, "index.{key}"),
             Self::Bundle(key) => write!(f, "bundle.{key}"),
             Self::Seed(key) => write!(f, "seed.{key}"),
             Self::Store(key, engine) => write!(f, "store.{key}.{}", engine.as_str()),
@@ -36,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) targets: BTreeSet<TargetName>,
     pub(crate) layers: BTreeSet<Key>,
     pub(crate) images: BTreeSet<Key>,
+    pub(crate) indexes: BTreeSet<Key>,
 }
 
 impl Plan {
@@ -66,26 +69,62 @@ impl Plan {
                 TargetName::Image(key) => {
                     self.images.insert(key.clone());
                 }
-                TargetName::Bundle(key) => self.images.extend(spec.bundle[key].images.values().cloned()),
+                TargetName::Index(key) => {
+                    self.indexes.insert(key.clone());
+                }
+                TargetName::Bundle(key) => {
+                    self.images.extend(spec.bundle[key].images.values().cloned());
+                    self.indexes.extend(spec.bundle[key].indexes.values().cloned());
+                }
                 TargetName::Seed(key) | TargetName::Store(key, _) => {
                     self.images.extend(spec.seed[key].image.iter().map(|entry| entry.image.clone()));
                 }
             }
         }
+        self.images.extend(self.indexes.iter().flat_map(|index| spec.index[index].images.iter().cloned()));
+        let mut pending: Vec<Key> = self.images.iter().cloned().collect();
+        while let Some(key) = pending.pop() {
+            let base = spec.image[&key].base.as_ref().and_then(|base| base.image.clone());
+            pending.extend(base.filter(|base| self.images.insert(base.clone())));
+        }
         self.layers.extend(self.images.iter().flat_map(|image| spec.image[image].layers.iter().cloned()));
+        let mut pending: Vec<Key> = self.layers.iter().cloned().collect();
+        while let Some(key) = pending.pop() {
+            let needed = spec.layer[&key].layers().cloned();
+            pending.extend(needed.filter(|key| self.layers.insert(key.clone())).collect::<Vec<_>>());
+        }
     }
+}
+
+/// Sorts layers into rounds: each needs only layers of earlier rounds.
+pub(crate) fn rounds<'a>(spec: &Spec, layers: &'a BTreeSet<Key>) -> Vec<Vec<&'a Key>> {
+    let mut round_of: BTreeMap<&Key, usize> = BTreeMap::new();
+    let mut rounds: Vec<Vec<&Key>> = Vec::new();
+    let order = in_order(layers.iter(), |key| spec.layer[key].layers().cloned().collect());
+    for key in order.expect("a spec with circles is refused when it is read") {
+        let key = layers.get(&key).expect("layers that are needed are planned");
+        let above = |needed: &Key| round_of.get(needed).map_or(0, |round| round + 1);
+        let round = spec.layer[key].layers().map(above).max().unwrap_or(0);
+        round_of.insert(key, round);
+        if rounds.len() == round {
+            rounds.push(Vec::new());
+        }
+        rounds[round].push(key);
+    }
+    rounds
 }
 
 fn all_targets(spec: &Spec) -> BTreeSet<TargetName> {
     let layers = spec.layer.keys().cloned().map(TargetName::Layer);
     let images = spec.image.keys().cloned().map(TargetName::Image);
+    let indexes = spec.index.keys().cloned().map(TargetName::Index);
     let bundles = spec.bundle.keys().cloned().map(TargetName::Bundle);
     let seeds = spec.seed.keys().cloned().map(TargetName::Seed);
     let stores = spec
         .seed
         .iter()
         .flat_map(|(key, seed)| seed.stores.iter().map(|engine| TargetName::Store(key.clone(), *engine)));
-    layers.chain(images).chain(bundles).chain(seeds).chain(stores).collect()
+    layers.chain(images).chain(indexes).chain(bundles).chain(seeds).chain(stores).collect()
 }
 
 fn unknown(name: &str, all: &BTreeSet<TargetName>) -> Failure {

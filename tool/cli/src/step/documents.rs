@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use ociseed_image::Image;
+use ociseed_image::{Image, Index};
 use ociseed_spec::document::DocumentError;
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_store::Layout;
 
 use crate::failure::{Failure, chain};
-use crate::inputs::{Inputs, Place, read_argument};
+use crate::inputs::{Inputs, read_argument};
 
 /// Reads a parameter file.
 pub(crate) fn read_params<T>(
@@ -31,8 +30,8 @@ pub(crate) fn read_image(inputs: &Inputs, word: &str, wanted_by: &str) -> Result
     Image::parse(&place.read()?).map_err(|error| place.failure(&error))
 }
 
-/// Opens an input that is an image layout.
-pub(crate) fn open_layout(place: &Place) -> Result<Layout, Failure> {
-    let dir = place.open_dir()?;
-    Layout::open(dir, place.shown.clone()).map_err(|error| Failure::new(chain(&error)))
+/// Reads the index record of an input.
+pub(crate) fn read_index(inputs: &Inputs, word: &str, wanted_by: &str) -> Result<Index, Failure> {
+    let place = inputs.find(word, wanted_by)?;
+    Index::parse(&place.read()?).map_err(|error| place.failure(&error))
 }

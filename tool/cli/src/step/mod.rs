@@ -3,10 +3,11 @@
 pub(crate) mod bundle;
 mod documents;
 pub(crate) mod image;
+pub(crate) mod index;
 pub(crate) mod layer;
 pub(crate) mod seed;
 pub(crate) mod store;
 mod write;
 
-pub(crate) use documents::{open_layout, read_image, read_metadata, read_params};
+pub(crate) use documents::{read_image, read_index, read_metadata, read_params};
 pub(crate) use write::{Form, stage_directory, write_tar_hashed, write_tree};

@@ -1,0 +1,97 @@
+//! The images in something that the command line names, and their file systems.
+
+use std::io::Seek as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use ociseed_image::Image;
+use ociseed_spec::lock::BlobRef;
+use ociseed_store::Source;
+use ociseed_tree::{Tree, flatten, read_archive, spool};
+
+use crate::artifact::Artifact;
+use crate::failure::{Failure, chain};
+use crate::scratch::Scratch;
+
+/// An image that was found, and where its layers are.
+pub(crate) struct FoundImage<'a> {
+    /// The archive that holds it, in a preseed directory.
+    pub(crate) archive: Option<&'a str>,
+    /// Its names, sorted; none is known of a record.
+    pub(crate) names: Vec<String>,
+    pub(crate) image: Image,
+    /// Where its layers are; a record has none.
+    source: Option<&'a dyn Source>,
+}
+
+impl FoundImage<'_> {
+    /// Returns what tells the image from others: its names, and where they are not enough archive and platform.
+    pub(crate) fn label(&self) -> String {
+        let names = match &self.names[..] {
+            [] => self.image.manifest().digest.to_string(),
+            names => names.join(", "),
+        };
+        let archive = self.archive.map(|archive| format!("{archive}: ")).unwrap_or_default();
+        format!("{archive}{names} ({})", self.image.platform())
+    }
+
+    /// Reads what a container of the image sees: all layers, one over the other.
+    pub(crate) fn file_system(&self, scratch: &Scratch) -> Option<Result<Tree, Failure>> {
+        let source = self.source?;
+        let layers = self.image.layers().iter().map(|layer| of_blob(source, &layer.blob, scratch));
+        Some(layers.collect::<Result<Vec<Tree>, Failure>>().map(flatten))
+    }
+
+    /// Reads the files of one layer.
+    pub(crate) fn layer(&self, blob: &BlobRef, scratch: &Scratch) -> Option<Result<Tree, Failure>> {
+        Some(of_blob(self.source?, blob, scratch))
+    }
+}
+
+/// Finds the images of whatever holds some; nothing of what never does.
+pub(crate) fn images(artifact: &Artifact) -> Result<Option<Vec<FoundImage<'_>>>, Failure> {
+    let mut found = match artifact {
+        Artifact::Seed(layout, _) | Artifact::Layout(layout) => of_source(layout, None)?,
+        Artifact::Archive(archive) => of_source(archive, None)?,
+        Artifact::Preseed(archives) => {
+            let images = archives.iter().map(|(name, archive)| of_source(archive, Some(name)));
+            images.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+        }
+        Artifact::Record(image) => {
+            vec![FoundImage { archive: None, names: Vec::new(), image: (**image).clone(), source: None }]
+        }
+        Artifact::Output(..) | Artifact::Lock(..) | Artifact::Metadata(_) | Artifact::Tar(_) => {
+            return Ok(None);
+        }
+    };
+    found.sort_by(|one, two| (one.archive, &one.names).cmp(&(two.archive, &two.names)));
+    Ok(Some(found))
+}
+
+/// Reads the images of a layout or archive, once for all names of one.
+fn of_source<'a>(source: &'a dyn Source, archive: Option<&'a str>) -> Result<Vec<FoundImage<'a>>, Failure> {
+    let images = ociseed_seed::read_images(source).map_err(|error| Failure::new(chain(&error)))?;
+    let found =
+        images.into_iter().map(|(names, image)| FoundImage { archive, names, image, source: Some(source) });
+    Ok(found.collect())
+}
+
+/// Reads the files of a layer blob, checking its digest.
+fn of_blob(source: &dyn Source, blob: &BlobRef, scratch: &Scratch) -> Result<Tree, Failure> {
+    let place = format!("layer {}", blob.digest);
+    let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(&place, error);
+    let reader = source.open_blob(&blob.digest, blob.size).map_err(|error| fail(&error))?;
+    let shown: Arc<Path> = Path::new(&place).into();
+    let plain = spool(reader, blob.size, &mut || scratch.file()).map_err(|error| fail(&error))?;
+    read_archive(plain, shown, &mut || scratch.file()).map_err(|error| fail(&error))
+}
+
+/// Reads the files of a tar, compressed or not.
+pub(crate) fn of_file(file: &std::fs::File, path: &Path, scratch: &Scratch) -> Result<Tree, Failure> {
+    let shown = path.display().to_string();
+    let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
+    let mut file = file.try_clone().map_err(|error| fail(&error))?;
+    file.rewind().map_err(|error| fail(&error))?;
+    let file = Arc::new(cap_std::fs::File::from_std(file));
+    read_archive(file, path.into(), &mut || scratch.file()).map_err(|error| fail(&error))
+}

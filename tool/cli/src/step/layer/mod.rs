@@ -1,0 +1,69 @@
+//! The step `layer`: from a layer's entries to its blob and metadata.
+
+mod tree;
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+
+use ociseed_image::{LayerError, write_layer};
+use ociseed_spec::file::LayerSpec;
+use ociseed_spec::json;
+use ociseed_spec::metadata::LayerMetadata;
+use ociseed_spec::params::LayerParams;
+
+use crate::args::StepArgs;
+use crate::failure::Failure;
+use crate::inputs::Inputs;
+use crate::output::{OutDir, write_document, write_failure};
+use crate::scratch::Scratch;
+use crate::step::read_params;
+use crate::step::write::read_failure;
+
+pub(crate) use tree::{LayerTree, Sources, tree};
+
+/// Runs `ociseed layer`.
+pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
+    let params = read_params(&args.step.params, LayerParams::parse)?;
+    if let Err((index, error)) = params.layer.check_rules() {
+        return Err(Failure::usage(format!("layer.set[{index}]: {error}")));
+    }
+    let inputs = Inputs::of_step(&params.inputs, &args.step.inputs);
+    let (out, name) = OutDir::of_output(&args.step.out)?;
+    let stage = out.stage()?;
+    let scratch = Scratch::new(stage.out());
+    let sources =
+        Sources { inputs: &inputs, layer: &|key, place| inputs.find(key.as_str(), place), scratch: &scratch };
+    let layer = tree(&params.layer, &sources, "layer")?;
+    let metadata = write_in(&layer, &params.layer, &stage.out(), &name)?;
+    stage.commit(&name, &out, &name, true)?;
+    match &args.metadata {
+        None => Ok(()),
+        Some(path) => write_document(path, &json::encode(&metadata)),
+    }
+}
+
+/// Writes the blob of a layer into a directory of a stage.
+pub(crate) fn write_in(
+    layer: &LayerTree,
+    spec: &LayerSpec,
+    out: &OutDir,
+    name: &OsStr,
+) -> Result<LayerMetadata, Failure> {
+    let path = out.shown(name);
+    let metadata = out.write_file(name, |writer| write_blob(layer, spec, &path, writer))?;
+    Ok(LayerMetadata { packages: layer.packages.clone(), ..metadata })
+}
+
+fn write_blob(
+    layer: &LayerTree,
+    spec: &LayerSpec,
+    path: &Path,
+    out: &mut dyn Write,
+) -> Result<LayerMetadata, Failure> {
+    let threads = u32::try_from(rayon::current_num_threads()).unwrap_or(1);
+    write_layer(&layer.tree, spec.compression, threads, out).map_err(|error| match error {
+        LayerError::Content(error) => read_failure(path, error),
+        LayerError::Compress(error) => write_failure(path, &error),
+    })
+}

@@ -1,0 +1,245 @@
+//! From the entries of a layer to its tree.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ociseed_spec::file::{Add, AddError, Entry as SpecEntry, Filter, LayerSpec, Source};
+use ociseed_spec::metadata::Package;
+use ociseed_spec::{Key, TreePath};
+use ociseed_tree::{
+    BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection, Tree, apply,
+    apply_rules, deb, read_archive, read_directory, read_file,
+};
+
+use crate::failure::{Failure, chain};
+use crate::inputs::{Inputs, Place};
+use crate::scratch::Scratch;
+
+/// Where a layer's sources are found.
+pub(crate) struct Sources<'a> {
+    /// Host files and directories.
+    pub(crate) inputs: &'a Inputs,
+    /// Blobs of other layers; the second word is who asks.
+    pub(crate) layer: &'a dyn Fn(&Key, &str) -> Result<Place, Failure>,
+    /// For what compressed inputs hold.
+    pub(crate) scratch: &'a Scratch,
+}
+
+/// What is taken of one source, and where it goes.
+type Taken = Vec<(TreePath, Entry)>;
+
+/// A layer before it is written.
+#[derive(Debug)]
+pub(crate) struct LayerTree {
+    pub(crate) tree: Tree,
+    /// Debian packages in it, sorted.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// Makes the tree of a layer; `place` is the layer's name in messages, as `layer.site`.
+pub(crate) fn tree(spec: &LayerSpec, sources: &Sources<'_>, place: &str) -> Result<LayerTree, Failure> {
+    let mut making = Making { sources, builder: Builder::new(), packages: Vec::new() };
+    for (index, add) in (0..).zip(&spec.add) {
+        let place = format!("{place}.add[{index}]");
+        let usage = |error: AddError| Failure::usage(format!("{place}: {error}"));
+        making.add(add.entry().map_err(usage)?, index, &place)?;
+    }
+    let Making { builder, mut packages, .. } = making;
+    let mut tree = builder.finish().map_err(|conflicts| {
+        let say = |conflict: &BuildError| format!("{place}: {}", describe(conflict, &spec.add));
+        let failure = Failure::usages(conflicts.iter().map(say).collect());
+        let twice = conflicts.iter().any(|conflict| matches!(conflict, BuildError::SamePath { .. }));
+        let hint = "leave it out of one with `exclude`, or write `replace = true` in the one that wins";
+        if twice { failure.hint(hint.to_owned()) } else { failure }
+    })?;
+    apply_rules(&mut tree, &spec.set).map_err(|unmatched| {
+        let say = |index: usize| format!("{place}.set[{index}]: `{}` matches nothing", spec.set[index].path);
+        Failure::usages(unmatched.into_iter().map(say).collect())
+    })?;
+    packages.sort();
+    Ok(LayerTree { tree, packages })
+}
+
+/// A layer that entries are put into.
+struct Making<'a> {
+    sources: &'a Sources<'a>,
+    builder: Builder,
+    packages: Vec<Package>,
+}
+
+impl Making<'_> {
+    fn add(&mut self, entry: SpecEntry, index: u32, place: &str) -> Result<(), Failure> {
+        let claim = |precedence| Claim { replace: entry.replace, ..Claim::new(index, precedence) };
+        let made = match &entry.source {
+            Source::Dir(word, filter) => self.directory(word, filter, &entry, place)?,
+            Source::Tar(word, filter) => {
+                self.tar(&self.sources.inputs.find(word, place)?, filter, &entry, place)?
+            }
+            Source::Deb(word, filter, status) => self.package(word, filter, *status, &entry, place)?,
+            Source::Layer(key) => {
+                let all = Filter { devices: true, ..Filter::default() };
+                self.tar(&(self.sources.layer)(key, place)?, &all, &entry, place)?
+            }
+            single => {
+                let mut made = self.single(single, place)?;
+                apply(&entry.attributes, &mut made);
+                self.builder.insert(entry.to.clone(), made, claim(Precedence::Explicit));
+                return Ok(());
+            }
+        };
+        for (path, mut made) in made {
+            apply(&entry.attributes, &mut made);
+            self.builder.insert(path, made, claim(Precedence::Incidental));
+        }
+        Ok(())
+    }
+
+    /// Makes what is one path.
+    fn single(&self, source: &Source, place: &str) -> Result<Entry, Failure> {
+        Ok(match source {
+            Source::File(word) => {
+                let found = self.sources.inputs.find(word, place)?;
+                read_file(&found.dir, &found.path).map_err(|error| host_failure(place, &error))?
+            }
+            Source::Text(text) => Entry::file(Content::bytes(text.as_bytes())),
+            Source::Symlink(target) => Entry::symlink(target.as_bytes()),
+            Source::Hardlink(target) => {
+                Entry { node: Node::Link(target.clone()), ..Entry::file(Content::default()) }
+            }
+            Source::Mkdir(opaque) => {
+                Entry { node: Node::Directory { opaque: *opaque }, ..Entry::directory() }
+            }
+            Source::Device(device) => Entry::device(*device),
+            Source::Fifo => Entry::fifo(),
+            Source::Whiteout => Entry::whiteout(),
+            Source::Dir(..) | Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => {
+                unreachable!("sources of many paths are read as trees")
+            }
+        })
+    }
+
+    fn directory(
+        &self,
+        word: &str,
+        filter: &Filter,
+        entry: &SpecEntry,
+        place: &str,
+    ) -> Result<Taken, Failure> {
+        let found = self.sources.inputs.find(word, place)?;
+        let mut selection = Selection::new(filter);
+        let tree = read_directory(&found.dir, &found.path, &mut selection);
+        let tree = tree.map_err(|error| host_failure(place, &error))?;
+        let mut taken = take(selection, tree, entry, place)?;
+        // The directory itself is there even when nothing is in it.
+        if filter.strip == 0 {
+            taken.push((entry.to.clone(), Entry::directory()));
+        }
+        Ok(taken)
+    }
+
+    fn tar(&self, found: &Place, filter: &Filter, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
+        let (file, shown) = open(found)?;
+        let tree = read_archive(file, shown, &mut || self.sources.scratch.file())
+            .map_err(|error| Failure::because(place, &error))?;
+        self.chosen(tree, filter, entry, place)
+    }
+
+    fn package(
+        &mut self,
+        word: &str,
+        filter: &Filter,
+        status: bool,
+        entry: &SpecEntry,
+        place: &str,
+    ) -> Result<Taken, Failure> {
+        let found = self.sources.inputs.find(word, place)?;
+        let (file, shown) = open(&found)?;
+        let read = deb::read(file, shown, &mut || self.sources.scratch.file())
+            .map_err(|error| Failure::because(place, &error))?;
+        self.packages.push(read.package.clone());
+        let status = status.then(|| read.status_files());
+        let mut taken = self.chosen(read.tree, filter, entry, place)?;
+        taken.extend(status.into_iter().flatten());
+        Ok(taken)
+    }
+
+    /// Takes what the filter takes of an archive, and refuses devices that nobody wanted.
+    fn chosen(&self, tree: Tree, filter: &Filter, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
+        let taken = take(Selection::new(filter), tree, entry, place)?;
+        let device = taken.iter().find(|(_, entry)| matches!(entry.node, Node::Device(_)));
+        match device.filter(|_| !filter.devices) {
+            None => Ok(taken),
+            Some((path, _)) => {
+                let hint = "write `devices = true` where devices are wanted".to_owned();
+                Err(Failure::new(format!("{place}: `{path}` is a device")).hint(hint))
+            }
+        }
+    }
+}
+
+fn open(found: &Place) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
+    let file = found.dir.open(&found.path).map_err(|error| found.failure(&error))?;
+    Ok((Arc::new(file), Path::new(&found.shown).into()))
+}
+
+fn take(mut selection: Selection<'_>, tree: Tree, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
+    let taken = selection.take(tree, &entry.to);
+    let unused = selection.unused();
+    if unused.is_empty() {
+        return Ok(taken);
+    }
+    let say = |pattern: &String| format!("{place}: pattern `{pattern}` matches nothing");
+    Err(Failure::usages(unused.iter().map(say).collect()))
+}
+
+fn host_failure(place: &str, error: &DirectoryError) -> Failure {
+    let failure = Failure::new(format!("{place}: {}", chain(error)));
+    let escapes = matches!(error, DirectoryError::Read { source, .. }
+        if source.kind() == std::io::ErrorKind::PermissionDenied && source.to_string().contains("outside"));
+    match error {
+        _ if escapes => failure.hint(
+            "a link leads out of the directory: use `--input NAME=PATH` for what lies elsewhere".to_owned(),
+        ),
+        DirectoryError::Whiteout { .. } => {
+            failure.hint("leave it out with `exclude`, and say `whiteout = \"/PATH\"`".to_owned())
+        }
+        _ => failure,
+    }
+}
+
+/// Says which entries are wrong.
+fn describe(conflict: &BuildError, adds: &[Add]) -> String {
+    let name = |index: u32| {
+        let add = &adds[index as usize];
+        let kinds = [
+            ("file", add.file.as_deref()),
+            ("dir", add.dir.as_deref()),
+            ("tar", add.tar.as_deref()),
+            ("deb", add.deb.as_deref()),
+            ("layer", add.layer.as_ref().map(Key::as_str)),
+            ("symlink", add.symlink.as_deref()),
+        ];
+        match kinds.into_iter().find_map(|(kind, value)| Some((kind, value?))) {
+            Some((kind, value)) => format!("`add[{index}]` ({kind} `{value}`)"),
+            None => format!("`add[{index}]`"),
+        }
+    };
+    match conflict {
+        BuildError::SamePath { path, sources: [first, second] } => {
+            format!("two entries write `{path}`: {} and {}", name(*first), name(*second))
+        }
+        BuildError::BelowFile { path, file, sources: [above, below] } => {
+            format!(
+                "{} puts `{path}` below `{file}`, which is no directory in {}",
+                name(*above),
+                name(*below)
+            )
+        }
+        BuildError::LinkTarget { path, target, source } => {
+            format!(
+                "`{path}` of {} is a hard link to `{target}`, which is no file of this layer",
+                name(*source)
+            )
+        }
+    }
+}
