@@ -9,6 +9,7 @@
 mod attributes;
 mod builder;
 mod content;
+pub mod deb;
 mod decompress;
 mod directory;
 mod flatten;

@@ -17,6 +17,7 @@ mod write;
 pub use error::{InvalidTar, Place, TarError, TarProblem};
 pub use list::{Listed, list};
 pub use read::read;
+pub(crate) use error::shown;
 pub(crate) use read::read_part;
 pub use write::{content, extents, write};
 
