@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn whiteouts_hide_what_is_below_and_nothing_of_their_own_layer() {
-        let lower = layer(&[("/a/x", file("1")), ("/a/y/z", file("1")), ("/b", file("1")), ("/o/old", file("1"))]);
+        let lower =
+            layer(&[("/a/x", file("1")), ("/a/y/z", file("1")), ("/b", file("1")), ("/o/old", file("1"))]);
         let upper = layer(&[
             ("/a/y", Entry::whiteout()),
             ("/b", Entry::whiteout()),
@@ -144,21 +145,24 @@ mod tests {
             ("/o/new", file("22")),
             ("/none", Entry::whiteout()),
         ]);
-        let expected = [
-            "/a directory 0755",
-            "/a/x file 0644 1",
-            "/o directory 0700",
-            "/o/new file 0644 2",
-        ];
+        let expected = ["/a directory 0755", "/a/x file 0644 1", "/o directory 0700", "/o/new file 0644 2"];
         assert_eq!(shown(&flatten([lower, upper])), expected);
     }
 
     #[test]
     fn implied_parents_stay_and_listed_ones_count() {
         let lower = layer(&[("/private", directory(0o700, false)), ("/shared", directory(0o700, false))]);
-        let upper = layer(&[("/private/a", file("1")), ("/shared", directory(0o755, false)), ("/shared/a", file("1"))]);
-        let expected =
-            ["/private directory 0700", "/private/a file 0644 1", "/shared directory 0755", "/shared/a file 0644 1"];
+        let upper = layer(&[
+            ("/private/a", file("1")),
+            ("/shared", directory(0o755, false)),
+            ("/shared/a", file("1")),
+        ]);
+        let expected = [
+            "/private directory 0700",
+            "/private/a file 0644 1",
+            "/shared directory 0755",
+            "/shared/a file 0644 1",
+        ];
         assert_eq!(shown(&flatten([lower, upper])), expected);
     }
 
@@ -166,7 +170,10 @@ mod tests {
     fn a_file_over_a_directory_takes_all_of_it_away_and_the_other_way_round() {
         let lower = layer(&[("/d/x", file("1")), ("/f", file("1"))]);
         let upper = layer(&[("/d", file("22")), ("/f/y", file("1"))]);
-        assert_eq!(shown(&flatten([lower, upper])), ["/d file 0644 2", "/f directory 0755", "/f/y file 0644 1"]);
+        assert_eq!(
+            shown(&flatten([lower, upper])),
+            ["/d file 0644 2", "/f directory 0755", "/f/y file 0644 1"]
+        );
     }
 
     #[test]
@@ -174,6 +181,9 @@ mod tests {
         let link = || Entry { node: Node::Link("/a".parse().expect("path")), ..file("") };
         let lower = layer(&[("/a", file("1")), ("/b", link()), ("/c", link())]);
         let upper = layer(&[("/a", file("22"))]);
-        assert_eq!(shown(&flatten([lower, upper])), ["/a file 0644 2", "/b file 0644 1", "/c link 0644 = /b"]);
+        assert_eq!(
+            shown(&flatten([lower, upper])),
+            ["/a file 0644 2", "/b file 0644 1", "/c link 0644 = /b"]
+        );
     }
 }

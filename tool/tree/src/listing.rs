@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn every_byte_of_a_name_is_said() {
-        for (bytes, text) in [(&b"a\\b"[..], "a\\\\b"), (b"\xff\xc3\xa9\xc3", "\\xff\u{e9}\\xc3"), (b"\n", "\n")] {
+        for (bytes, text) in
+            [(&b"a\\b"[..], "a\\\\b"), (b"\xff\xc3\xa9\xc3", "\\xff\u{e9}\\xc3"), (b"\n", "\n")]
+        {
             assert_eq!(escape(bytes), text);
         }
     }
@@ -170,7 +172,8 @@ mod tests {
         let path = |text: &str| text.parse::<TreePath>().expect(text);
         let mut builder = Builder::new();
         let mut file = Entry::file(Content::bytes(*b"x"));
-        file.stat.set_xattr("user.a".parse().expect("name"), ociseed_spec::XattrValue::new(b"b").expect("short"));
+        file.stat
+            .set_xattr("user.a".parse().expect("name"), ociseed_spec::XattrValue::new(b"b").expect("short"));
         let link = Entry { node: Node::Link(path("/d/f")), ..file.clone() };
         for (at, entry) in [
             ("/d/f", file),

@@ -1,7 +1,7 @@
 //! The tree itself: paths with metadata, in one fixed order.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::{IntoIter, Iter};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ociseed_spec::{Device, FileMode, Owner, OwnerName, Timestamp, TreePath, XattrName, XattrValue};
 

@@ -1,7 +1,9 @@
 //! Tests of the program as people and build systems run it, and of the workspace's own rules.
 
+mod differences;
 mod documents;
 mod golden;
+mod layers;
 mod mistakes;
 mod run;
 mod steps;

@@ -44,7 +44,7 @@ fn specs_that_are_wrong() {
             "did you mean `text`?",
         ),
         ("[layer.a]\nadd = \"x\"", 2, "2:7: invalid type: string \"x\", expected a sequence", ""),
-        ("[layer.a]\ncompression = \"gz\"", 2, "2:15: compression `gz` is not `none`, `zstd`", ""),
+        ("[layer.a]\ncompression = \"gz\"", 2, "2:15: compression `gz` is not `none`, `gzip`, `zstd`", ""),
         (
             "[layer.a]\nadd = [{ file = \"nothere\", to = \"/x\" }]",
             1,

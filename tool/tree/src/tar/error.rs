@@ -80,6 +80,9 @@ pub enum TarProblem {
     /// A zero block is followed by something else.
     #[error("one zero block, expected two at the end of a tar")]
     LoneZeroBlock,
+    /// The first bytes are those of something else.
+    #[error("expected a tar, plain or compressed with gzip, zstd, xz, lzma or bzip2, found `{0}`")]
+    NoTar(String),
     /// The header is not what was written there, or nothing like a header.
     #[error("expected a tar header with checksum {expected}, found `{found}`")]
     Checksum {

@@ -128,7 +128,12 @@ impl<I: Input> Members<I> {
         loop {
             let at = self.at;
             let fault = |problem| Fault::Problem(Place { at: Some(at), name: Vec::new() }, problem);
-            let Some(header) = Header::parse(&self.block()?).map_err(fault)? else {
+            let block = self.block()?;
+            let parsed = Header::parse(&block).map_err(|problem| match at {
+                0 => fault(TarProblem::NoTar(shown(&block[..16]))),
+                _ => fault(problem),
+            });
+            let Some(header) = parsed? else {
                 self.end()?;
                 let kinds = [
                     ('x', pending.records.is_some()),

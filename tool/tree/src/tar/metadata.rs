@@ -54,6 +54,9 @@ fn xattrs(member: &Member, shared: &Records) -> Result<Xattrs, TarProblem> {
             xattrs.insert(XattrName::parse(name)?, XattrValue::new(value)?);
         }
     }
+    // A list without entries is what Linux takes as none: written where a directory would give its own.
+    let lists = [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR];
+    xattrs.retain(|name, value| !lists.contains(&name.as_bytes()) || value.as_bytes() != Acl::EMPTY);
     Ok(xattrs)
 }
 
