@@ -49,7 +49,7 @@ pub fn assemble(
 ) -> Result<Image, AssembleError> {
     let platform = platform(base, spec)?;
     let converts = spec.media_types == MediaTypes::Oci && base.is_some_and(convert::has_docker_types);
-    let config = match base.filter(|_| says_nothing(spec)) {
+    let config = match base.filter(|_| layers.is_empty() && says_nothing(spec)) {
         Some(base) if !converts => return Ok(base.clone()),
         // Other media types change no blob.
         Some(base) => base.record().config.clone(),
