@@ -60,6 +60,10 @@ fn config(diff_ids: &[&[u8]]) -> Vec<u8> {
     json!({ "architecture": "amd64", "os": "linux", "rootfs": rootfs }).to_string().into_bytes()
 }
 
+fn list(images: Value) -> Member<'static> {
+    File("manifest.json", images.to_string().into_bytes())
+}
+
 fn document(archive: &Archive, digest: &Digest, size: u64) -> Value {
     serde_json::from_slice(&archive.read_blob(digest, size, 1 << 20).expect("good")).expect("JSON")
 }
