@@ -4,6 +4,7 @@
 //! is kept than the tree needs, and all that together has a limit, so that an
 //! archive cannot take more memory than its own size explains.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::path::Path;
@@ -201,11 +202,14 @@ impl Collected {
 
     /// Puts an entry at its path, over what is there.
     fn put(&mut self, path: TreePath, entry: Entry) -> Result<(), TarProblem> {
-        if let Some(before) = self.entries.get(&path) {
-            contradiction(&before.node, &entry.node)?;
-            self.names.remove(&path);
+        match self.entries.entry(path) {
+            Slot::Vacant(slot) => drop(slot.insert(entry)),
+            Slot::Occupied(mut slot) => {
+                contradiction(&slot.get().node, &entry.node)?;
+                self.names.remove(slot.key());
+                slot.insert(entry);
+            }
         }
-        self.entries.insert(path, entry);
         Ok(())
     }
 
@@ -256,21 +260,32 @@ impl Collected {
             let entry = self.entries.get_mut(&path).expect("implied just now");
             entry.node = Node::Directory { opaque: true };
         }
-        // By the directory that is needed, who needs it.
-        let mut needed = BTreeMap::new();
-        let mut last = TreePath::root();
-        for path in self.entries.keys() {
-            let parent = path.parent().expect("the root is no entry");
-            if parent != last && !self.entries.get(&parent).is_some_and(Entry::is_directory) {
-                needed.entry(parent.clone()).or_insert_with(|| path.clone());
-            }
-            last = parent;
-        }
-        for (directory, path) in needed {
+        for (directory, path) in self.missing_parents() {
             self.imply(&directory, path.as_bytes(), &mut implied)?;
         }
         self.name_files();
         Ok(Tree { entries: self.entries, implied })
+    }
+
+    /// Returns directories that nobody listed, or that are none, each with the first entry that needs it.
+    fn missing_parents(&self) -> BTreeMap<TreePath, TreePath> {
+        let mut missing = BTreeMap::new();
+        // Whatever leads to a path sorts before it, so that nothing has to be looked up, which takes time with long paths.
+        let mut above: Vec<&TreePath> = Vec::new();
+        for (path, entry) in &self.entries {
+            while above.last().is_some_and(|top| !is_below(path, top)) {
+                above.pop();
+            }
+            let length = path.as_bytes().len().checked_sub(path.name().len() + 1);
+            if length != above.last().map(|top| top.as_bytes().len()) && length.is_some() {
+                let parent = path.parent().expect("it is below something");
+                missing.entry(parent).or_insert_with(|| path.clone());
+            }
+            if entry.is_directory() {
+                above.push(path);
+            }
+        }
+        missing
     }
 
     /// Makes a directory and all that lead to it where nothing is, for the sake of entry `name`.
@@ -283,14 +298,17 @@ impl Collected {
         let fault = |problem| Fault::Problem(Place { at: None, name: name.to_vec() }, problem);
         let mut at = Some(directory.clone());
         while let Some(path) = at.filter(|path| !path.is_root()) {
-            match self.entries.get(&path) {
-                Some(found) if found.is_directory() => break,
-                Some(_) => return Err(fault(TarProblem::Below(path))),
-                None => self.charge_bytes(2 * path.as_bytes().len() as u64).map_err(fault)?,
-            }
             at = path.parent();
-            self.entries.insert(path.clone(), Entry::directory());
-            implied.insert(path);
+            let cost = 2 * path.as_bytes().len() as u64;
+            match self.entries.entry(path) {
+                Slot::Occupied(found) if found.get().is_directory() => break,
+                Slot::Occupied(found) => return Err(fault(TarProblem::Below(found.key().clone()))),
+                Slot::Vacant(slot) => {
+                    implied.insert(slot.key().clone());
+                    slot.insert(Entry::directory());
+                }
+            }
+            self.charge_bytes(cost).map_err(fault)?;
         }
         Ok(())
     }
@@ -310,6 +328,10 @@ impl Collected {
             first[file].get_or_insert(path);
         }
     }
+}
+
+fn is_below(path: &TreePath, above: &TreePath) -> bool {
+    path.as_bytes().strip_prefix(above.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// What stands for a file with several names until all are known.
