@@ -26,7 +26,7 @@ pub fn carry(
     }
     for Named { item, .. } in named {
         if let Item::Index(index) = item {
-            carry.members(index.manifests(), MAX_DEPTH)?;
+            carry.members(index.manifests(), MAX_DEPTH - 1)?;
         }
     }
     if referrers {

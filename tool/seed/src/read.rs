@@ -109,7 +109,7 @@ pub fn read_index(source: &dyn Source, blob: &BlobRef) -> Result<Index, ReadImag
     let (text, document) = read_document(source, blob)?;
     let mut images = Vec::new();
     if let Document::Index(document) = &document {
-        images_of(source, document, MAX_DEPTH, &mut images)?;
+        images_of(source, document, MAX_DEPTH - 1, &mut images)?;
     }
     Index::new(&blob.media_type, text, images).map_err(|source| ReadImageError::Record { digest, source })
 }
