@@ -151,3 +151,86 @@ pub(crate) fn read_part(
         .map_err(|source| ArchiveError::Spool { archive: shown.to_path_buf(), source })?;
     Ok((tar::read(spooled, shown)?, form))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+    use std::process::{Command, Stdio};
+
+    use cap_std::fs::MetadataExt as _;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn scratch() -> io::Result<File> {
+        let file = rustix::fs::memfd_create("scratch", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(File::from_std(file.into()))
+    }
+
+    fn compressed(program: &str, plain: &[u8]) -> Vec<u8> {
+        let mut child = Command::new(program)
+            .arg("-c")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("on every build machine");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(plain).expect("it reads all"));
+            child.wait_with_output().expect("it ends").stdout
+        })
+    }
+
+    /// The same bytes over and over, without an end.
+    struct Endless(Vec<u8>, usize);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = (&self.0[self.1..]).read(buffer)?;
+            self.1 = (self.1 + count) % self.0.len();
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn what_expands_without_end_is_stopped() {
+        let member = vec![0; MIB];
+        for program in ["gzip", "zstd", "xz", "bzip2"] {
+            let endless = Endless(compressed(program, &member), 0);
+            let found = spool_at_most(endless, 1000, 40 * MIB as u64, &mut scratch);
+            let expected = "expands to more than 41943040 bytes, which is the most for 1000 compressed bytes";
+            assert_eq!(found.expect_err(program).to_string(), expected, "{program}");
+        }
+        let bomb = compressed("lzma", &vec![0; 16 * MIB]);
+        for (max, good) in [(16 * MIB as u64, true), (16 * MIB as u64 - 1, false)] {
+            assert_eq!(spool_at_most(&bomb[..], 1, max, &mut scratch).is_ok(), good, "{max}");
+        }
+    }
+
+    #[test]
+    fn zeros_become_holes_and_everything_else_stays() {
+        let mut plain = vec![0; 3 * MIB + 77];
+        for (at, size) in [(0, 1), (HOLE, 2 * HOLE), (PIECE - 1, 2), (MIB + 5, 9), (2 * MIB, PIECE)] {
+            plain[at..at + size].fill(7);
+        }
+        for length in [0, 1, HOLE, PIECE - 1, PIECE, PIECE + 1, 2 * MIB, plain.len()] {
+            let file = spool(&plain[..length], length as u64, &mut scratch).expect("plain");
+            let mut found = Vec::new();
+            let mut file = &*file;
+            file.rewind().expect("a file");
+            file.read_to_end(&mut found).expect("a file");
+            assert!(found == plain[..length], "{length}");
+        }
+        let file = spool(&plain[..], 1, &mut scratch).expect("plain");
+        let room = file.metadata().expect("a file").blocks() * 512;
+        assert!(room < MIB as u64, "{room} bytes");
+    }
+
+    #[test]
+    fn the_limit_is_a_floor_or_a_ratio() {
+        assert_eq!(most_bytes(1), 16 << 30);
+        assert_eq!(most_bytes(1 << 30), 1100 << 30);
+        assert_eq!(most_bytes(u64::MAX), u64::MAX);
+    }
+}
