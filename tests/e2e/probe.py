@@ -134,7 +134,7 @@ EXCEPTIONS = [
     Change(
         ALL,
         _clamp_times(*ALL_BUT_SYMLINKS),
-        "Docker's archive code, which all engines have a copy of, takes such a time for an error (Chtimes)",
+        "Chtimes of Docker's archive code, which the others took over, sets what it holds invalid to the epoch",
     ),
     Change(
         "containerd docker-containerd docker-overlay2>=28",
