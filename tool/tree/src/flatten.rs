@@ -2,7 +2,7 @@
 //!
 //! The rules are those of the OCI image specification ("Applying Changesets")
 //! as containerd follows them: a directory keeps what is in it and takes the
-//! upper layer's metadata; a parent that the upper layer only implies stays
+//! upper layer's metadata, xattrs too; a parent that the upper layer only implies stays
 //! as it was; whiteouts and opaque directories hide only what is below.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,15 +27,7 @@ fn over(lower: Tree, upper: Tree) -> Tree {
             Node::Whiteout => {}
             Node::Directory { .. } if upper.implied.contains(&path) && entries.contains_key(&path) => {}
             Node::Directory { .. } => {
-                let mut entry = Entry { node: Node::Directory { opaque: false }, ..entry };
-                // Engines set xattrs on the directory that is there, so it keeps its others.
-                if let Some(below) = entries.get(&path) {
-                    for (name, value) in below.stat.xattrs() {
-                        if !entry.stat.xattrs().contains_key(name) {
-                            entry.stat.set_xattr(name.clone(), value.clone());
-                        }
-                    }
-                }
+                let entry = Entry { node: Node::Directory { opaque: false }, ..entry };
                 entries.insert(path, entry);
             }
             _ => {

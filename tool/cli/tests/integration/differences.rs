@@ -74,7 +74,7 @@ fn what_changed_is_said_by_document_and_by_file() {
     assert_eq!(parts[0]["files"][0]["second"]["size"], 5);
     // The same image under another name, in another form.
     assert!(differs("one/seed/s", "one/bundle/all", false).contains("+ example.org/small:1"));
-    assert!(differs("one", "two", false).contains("layer.top: digest"), "targets of a report are compared");
+    assert!(differs("one", "two", false).contains("layer.top\n  ~ /b: "), "targets of a report are compared");
     let message = bad(&dir, &["diff", "one/layer/top.tar.zst", "one/seed/s"], 2);
     assert!(message.contains("is a layer") && message.contains("is a seed"), "{message}");
 }
