@@ -7,6 +7,9 @@ use super::members::{Kind, Member};
 use super::records::{LIBARCHIVE_XATTR, Records, SCHILY_XATTR};
 use crate::{Stat, Xattrs};
 
+/// The size of an access list that says no more than a mode: a version and three entries.
+const MODE_ONLY: usize = 4 + 3 * 8;
+
 /// Returns an entry's metadata.
 pub(super) fn stat(member: &Member, shared: &Records) -> Result<Stat, TarProblem> {
     let owner = Owner { uid: id("uid", member.uid)?, gid: id("gid", member.gid)? };
@@ -37,8 +40,12 @@ fn xattrs(member: &Member, shared: &Records) -> Result<Xattrs, TarProblem> {
         if let Some(list) = member.records.field(shared, key)
             && (member.kind == Kind::Directory || !directories)
         {
-            let name = XattrName::parse(text).expect("a name of Linux's own");
-            xattrs.insert(name, XattrValue::new(&acl(list)?.xattr_value())?);
+            let value = acl(list)?.xattr_value();
+            // Linux keeps an access list only where it says more than the mode does.
+            if directories || value.len() > MODE_ONLY {
+                let name = XattrName::parse(text).expect("a name of Linux's own");
+                xattrs.insert(name, XattrValue::new(&value)?);
+            }
         }
     }
     for (key, value) in member.records.attributes(shared) {
