@@ -8,7 +8,8 @@ use crate::{Entry, Node, Stat, Tree};
 
 /// Puts attributes over an entry's; what cannot have some of them is left without.
 ///
-/// Links have no mode and no access list, only files have capabilities, only directories a default list.
+/// Links have no mode and no access list, only files have capabilities, only directories a default list, only
+/// these two xattrs of users.
 pub fn apply(attributes: &Attributes, entry: &mut Entry) {
     let Entry { stat, node } = entry;
     let link = matches!(node, Node::Symlink(_));
@@ -26,7 +27,8 @@ pub fn apply(attributes: &Attributes, entry: &mut Entry) {
     if let Some(mode) = attributes.mode.filter(|_| !link) {
         stat.mode = mode;
     }
-    for (name, value) in &attributes.xattrs {
+    let takes_user = matches!(node, Node::File(_) | Node::Directory { .. });
+    for (name, value) in attributes.xattrs.iter().filter(|(name, _)| takes_user || !name.is_user()) {
         stat.set_xattr(name.clone(), value.clone());
     }
     if let Some(acl) = attributes.acl.as_ref().filter(|_| !link) {
@@ -145,12 +147,12 @@ mod tests {
     fn lists_and_capabilities_go_only_where_they_can_be() {
         let mut changed = tree();
         let rules = rules(
-            r#"[{"path":"**","acl":"user::rw-,user:7:r--,group::---,mask::r--,other::---","capabilities":"cap_kill=ep","user":"web"}]"#,
+            r#"[{"path":"**","xattrs":{"user.a":"b"}},{"path":"**","acl":"user::rw-,user:7:r--,group::---,mask::r--,other::---","capabilities":"cap_kill=ep","user":"web"}]"#,
         );
         assert_eq!(apply_rules(&mut changed, &rules), Ok(()));
         let xattrs =
             |path: &str| changed.get(&path.parse().expect("path")).expect("there").stat.xattrs().len();
-        assert_eq!([xattrs("/bin"), xattrs("/bin/a"), xattrs("/bin/l"), xattrs("/z")], [1, 2, 0, 2]);
+        assert_eq!([xattrs("/bin"), xattrs("/bin/a"), xattrs("/bin/l"), xattrs("/z")], [2, 3, 0, 3]);
         let file = &changed.get(&"/z".parse().expect("path")).expect("there").stat;
         assert_eq!((file.mode.bits(), file.user().map(ToString::to_string)), (0o640, Some("web".to_owned())));
     }

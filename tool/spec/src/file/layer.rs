@@ -225,6 +225,9 @@ pub enum AddError {
     /// A whiteout whose name in the layer would be too long.
     #[error("whiteout `{0}`: its last part has more than 251 bytes, which `.wh.` makes too long")]
     LongWhiteout(TreePath),
+    /// An xattr that Linux does not keep of this kind.
+    #[error("`{0}` cannot have the xattr `{1}`: Linux keeps `user.*` of files and directories only")]
+    UserXattr(&'static str, XattrName),
     /// Attributes that contradict each other.
     #[error(transparent)]
     Attributes(#[from] AttributesError),
@@ -269,6 +272,11 @@ impl Add {
         }
         let attributes = self.attributes();
         attributes.check()?;
+        if let Some(name) = attributes.xattrs.keys().find(|name| name.is_user())
+            && matches!(source, Source::Device(_) | Source::Fifo)
+        {
+            return Err(AddError::UserXattr(kind, name.clone()));
+        }
         Ok(Entry { to, source, attributes, replace: self.replace })
     }
 
@@ -401,6 +409,7 @@ mod tests {
             r#"{"deb":"a","strip":1}"#,
             r#"{"layer":"a","owner":"1:1"}"#,
             r#"{"tar":"a","status":false}"#,
+            r#"{"fifo":"/a","xattrs":{"user.a":"b"}}"#,
         ];
         for text in bad {
             let add: Add = serde_json::from_str(text).expect(text);

@@ -57,6 +57,11 @@ impl XattrName {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Tells whether this is an attribute of users, which Linux keeps of files and directories only.
+    pub fn is_user(&self) -> bool {
+        self.0.starts_with(b"user.")
+    }
 }
 
 impl FromStr for XattrName {
