@@ -3,6 +3,7 @@
 mod differences;
 mod documents;
 mod golden;
+mod images;
 mod layers;
 mod mistakes;
 mod run;
