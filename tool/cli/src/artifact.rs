@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
-use ociseed_image::{Image, decompress};
+use ociseed_image::{Image, Index, decompress};
 use ociseed_spec::lock::{self, Lock};
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_store::{Archive, Layout};
@@ -25,12 +25,14 @@ pub(crate) enum Artifact {
     Seed(Layout, Vec<u8>),
     /// An image layout.
     Layout(Layout),
-    /// An image layout in a tar.
+    /// An image layout in a tar, or what `docker save` writes.
     Archive(Archive),
     /// A preseed directory, or a tar of one: archives by path.
     Preseed(Vec<(String, Archive)>),
     /// An image record.
     Record(Box<Image>),
+    /// An index record.
+    Index(Box<Index>),
     /// A layer's metadata.
     Metadata(LayerMetadata),
     /// A lock without its seed, and its exact bytes.
@@ -46,9 +48,10 @@ impl Artifact {
             Self::Output(..) => "an output directory",
             Self::Seed(..) => "a seed",
             Self::Layout(_) => "an image layout",
-            Self::Archive(_) => "an oci-archive",
+            Self::Archive(_) => "an archive of images",
             Self::Preseed(_) => "a preseed directory",
             Self::Record(_) => "an image record",
+            Self::Index(_) => "an index record",
             Self::Metadata(_) => "layer metadata",
             Self::Lock(..) => "a lock",
             Self::Tar(_) => "a layer",
@@ -124,7 +127,7 @@ impl Artifact {
         let again = file.try_clone().map_err(fail)?;
         let listed = decompress(again).and_then(|tar| {
             tar::list(tar, |entry| {
-                layout |= matches!(entry.path.trim_start_matches("./"), "oci-layout");
+                layout |= matches!(entry.path.trim_start_matches("./"), "oci-layout" | "manifest.json");
                 archives |= entry.kind == "file" && entry.path.ends_with(".tar");
             })
         });
@@ -149,6 +152,8 @@ impl Artifact {
         let document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| fail(&error))?;
         if document.get("content").is_some() {
             Ok(Self::Lock(Lock::parse(&bytes).map_err(|error| fail(&error))?, bytes))
+        } else if document.get("index").is_some() {
+            Ok(Self::Index(Box::new(Index::parse(&bytes).map_err(|error| fail(&error))?)))
         } else if document.get("manifest").is_some() {
             Ok(Self::Record(Box::new(Image::parse(&bytes).map_err(|error| fail(&error))?)))
         } else if document.get("diff-id").is_some() {

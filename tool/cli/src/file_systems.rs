@@ -25,14 +25,14 @@ pub(crate) struct FoundImage<'a> {
 }
 
 impl FoundImage<'_> {
-    /// Returns what tells the image from others: its names, and where they are not enough archive and platform.
-    pub(crate) fn label(&self) -> String {
-        let names = match &self.names[..] {
-            [] => self.image.manifest().digest.to_string(),
-            names => names.join(", "),
-        };
+    /// Returns what tells the image from others: each of its names, else its digest, with archive and platform.
+    pub(crate) fn labels(&self) -> Vec<String> {
         let archive = self.archive.map(|archive| format!("{archive}: ")).unwrap_or_default();
-        format!("{archive}{names} ({})", self.image.platform())
+        let label = |name: &str| format!("{archive}{name} ({})", self.image.platform());
+        match &self.names[..] {
+            [] => vec![label(&self.image.manifest().digest.to_string())],
+            names => names.iter().map(|name| label(name)).collect(),
+        }
     }
 
     /// Reads what a container of the image sees: all layers, one over the other.
@@ -59,6 +59,11 @@ pub(crate) fn images(artifact: &Artifact) -> Result<Option<Vec<FoundImage<'_>>>,
         }
         Artifact::Record(image) => {
             vec![FoundImage { archive: None, names: Vec::new(), image: (**image).clone(), source: None }]
+        }
+        Artifact::Index(index) => {
+            let images = index.images().iter().cloned();
+            let found = |image| FoundImage { archive: None, names: Vec::new(), image, source: None };
+            images.map(found).collect()
         }
         Artifact::Output(..) | Artifact::Lock(..) | Artifact::Metadata(_) | Artifact::Tar(_) => {
             return Ok(None);

@@ -73,7 +73,7 @@ fn verify(artifact: Artifact, path: &Path, findings: &mut Findings) -> Result<()
             verify_beside(path, file, findings);
         }
         // Reading these checked all there is to check.
-        Artifact::Record(_) | Artifact::Metadata(_) | Artifact::Lock(..) => {}
+        Artifact::Record(_) | Artifact::Index(_) | Artifact::Metadata(_) | Artifact::Lock(..) => {}
     }
     Ok(())
 }
@@ -149,6 +149,7 @@ fn check_digest(
     let found = match artifact {
         Artifact::Seed(_, lock) => Digest::of(lock),
         Artifact::Record(image) => image.manifest().digest,
+        Artifact::Index(index) => index.blob().digest,
         _ => {
             let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", path.display()), &error);
             hash(&mut std::fs::File::open(path).map_err(fail)?).map_err(fail)?.0

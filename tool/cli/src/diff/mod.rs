@@ -118,7 +118,7 @@ fn compare(first: &Path, second: &Path, scratch: &Scratch) -> Result<Vec<Part>, 
             vec![Part { values: compare_values(&value(one), &value(two)), ..Part::default() }]
         }
         _ => match (file_systems::images(&one)?, file_systems::images(&two)?) {
-            (Some(one), Some(two)) => compare_images(one, two, scratch)?,
+            (Some(one), Some(two)) => compare_images(&one, &two, scratch)?,
             _ => {
                 let shown =
                     |path: &Path, artifact: &Artifact| format!("`{}` is {}", path.display(), artifact.kind());
@@ -164,36 +164,42 @@ fn compare_locks(one: &Artifact, two: &Artifact) -> Vec<Part> {
 }
 
 fn compare_images(
-    one: Vec<FoundImage<'_>>,
-    two: Vec<FoundImage<'_>>,
+    one: &[FoundImage<'_>],
+    two: &[FoundImage<'_>],
     scratch: &Scratch,
 ) -> Result<Vec<Part>, Failure> {
-    // Two single images are compared whatever they are called.
-    let single = one.len() == 1 && two.len() == 1;
-    let mut parts = Vec::new();
-    for (name, pair) in pairs(by_label(one, single), by_label(two, single)) {
+    if let ([one], [two]) = (one, two) {
+        // Two single images are compared whatever they are called.
+        let names = |found: &FoundImage<'_>| serde_json::json!({ "names": found.names });
+        let mut part = compare_image(one, two, scratch)?;
+        part.values.extend(compare_values(&names(one), &names(two)));
+        return Ok(vec![part]);
+    }
+    let (mut parts, mut compared) = (Vec::new(), BTreeMap::new());
+    for (name, pair) in pairs(by_name(one), by_name(two)) {
         match pair {
             Pair::Only(side) => parts.push(Part::only(name, side)),
-            Pair::Both(one, two) => parts.push(Part { name, ..compare_image(&one, &two, scratch)? }),
+            Pair::Both(one, two) => {
+                let digests = [one, two].map(|found| found.image.manifest().digest);
+                let (names, _) = compared.entry(digests).or_insert((Vec::new(), (one, two)));
+                names.push(name);
+            }
         }
     }
+    for (names, (one, two)) in compared.into_values() {
+        parts.push(Part { name: names.join(", "), ..compare_image(one, two, scratch)? });
+    }
+    parts.sort_by(|one, two| one.name.cmp(&two.name));
     Ok(parts)
 }
 
-fn by_label(images: Vec<FoundImage<'_>>, single: bool) -> BTreeMap<String, FoundImage<'_>> {
-    let label = |image: &FoundImage<'_>| if single { String::new() } else { image.label() };
-    images.into_iter().map(|image| (label(&image), image)).collect()
+/// Finds images by name and platform; one of several names is there several times.
+fn by_name<'a, 'b>(images: &'a [FoundImage<'b>]) -> BTreeMap<String, &'a FoundImage<'b>> {
+    images.iter().flat_map(|image| image.labels().into_iter().map(move |label| (label, image))).collect()
 }
 
 /// Compares documents, and file systems where the layers differ.
 fn compare_image(one: &FoundImage<'_>, two: &FoundImage<'_>, scratch: &Scratch) -> Result<Part, Failure> {
-    let mut values = Vec::new();
-    if one.names != two.names {
-        values.extend(compare_values(
-            &serde_json::json!({ "names": one.names }),
-            &serde_json::json!({ "names": two.names }),
-        ));
-    }
     let documents = |found: &FoundImage<'_>| {
         let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
         let record = found.image.record();
@@ -203,7 +209,7 @@ fn compare_image(one: &FoundImage<'_>, two: &FoundImage<'_>, scratch: &Scratch) 
             "config": parse(&record.config),
         })
     };
-    values.extend(compare_values(&documents(one), &documents(two)));
+    let values = compare_values(&documents(one), &documents(two));
     let diff_ids = |found: &FoundImage<'_>| -> Vec<_> {
         found.image.layers().iter().map(|layer| layer.diff_id).collect()
     };

@@ -61,7 +61,7 @@ fn text(path: &str, entry: &Entry) -> String {
 
 /// Finds the one image that is meant.
 fn choose<'a>(images: Vec<FoundImage<'a>>, args: &InspectArgs) -> Result<FoundImage<'a>, Failure> {
-    let labels: Vec<_> = images.iter().map(FoundImage::label).collect();
+    let labels: Vec<_> = images.iter().flat_map(FoundImage::labels).collect();
     let wanted = |image: &FoundImage<'_>| match &args.image {
         None => true,
         Some(wanted) => image.names.contains(wanted) || image.image.manifest().digest.to_string() == *wanted,
