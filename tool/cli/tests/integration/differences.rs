@@ -45,7 +45,11 @@ fn equal_things_do_not_differ() {
 
 #[test]
 fn what_changed_is_said_by_document_and_by_file() {
-    let change = |spec: &str| spec.replace("\"two\"", "\"three\"").replace("A = \"1\"", "A = \"2\"").replace("/d/large", "/d/larger");
+    let change = |spec: &str| {
+        spec.replace("\"two\"", "\"three\"")
+            .replace("A = \"1\"", "A = \"2\"")
+            .replace("/d/large", "/d/larger")
+    };
     let dir = two("diff-changes", change);
     let differs = |one: &str, two: &str, json: bool| {
         let mut arguments = vec!["diff", one, two];
@@ -81,7 +85,9 @@ fn what_changed_is_said_by_document_and_by_file() {
 
 #[test]
 fn what_a_lock_says_of_images_is_compared() {
-    let dir = two("diff-lock", |spec| spec.replace("name = \"example.org/web:1\" }", "name = \"example.org/web:1\", pin = false }"));
+    let dir = two("diff-lock", |spec| {
+        spec.replace("name = \"example.org/web:1\" }", "name = \"example.org/web:1\", pin = false }")
+    });
     let output = ociseed(&dir, &["diff", "one/seed/s", "two/seed/s"]);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert_eq!(text, "example.org/web:1\n  pin: true -> false\n");
@@ -90,8 +96,10 @@ fn what_a_lock_says_of_images_is_compared() {
 #[test]
 fn inspect_shows_files_the_largest_and_what_is_shared() {
     let dir = two("inspect-files", str::to_owned);
-    let lines = good(&dir, &["inspect", "one/bundle/all", "--image", "example.org/web:1", "--files", "--json"]);
-    let paths: Vec<Value> = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect(line)["path"].clone()).collect();
+    let lines =
+        good(&dir, &["inspect", "one/bundle/all", "--image", "example.org/web:1", "--files", "--json"]);
+    let paths: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect(line)["path"].clone()).collect();
     assert_eq!(paths, ["/a", "/b", "/d", "/d/large"], "the whiteout took `/d/gone` away");
     let text = good(&dir, &["inspect", "one/bundle/all"]);
     assert!(text.contains("+gzip, in 2 images"), "{text}");

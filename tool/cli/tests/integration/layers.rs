@@ -26,7 +26,8 @@ fn project(name: &str) -> PathBuf {
 fn listing(dir: &Path, spec: &str) -> Vec<Value> {
     fs::write(dir.join("spec.toml"), spec).expect("written");
     good(dir, &["build", "spec.toml", "--out", "out", "layer.l"]);
-    let report: Value = serde_json::from_slice(&fs::read(dir.join("out/report.json")).expect("read")).expect("JSON");
+    let report: Value =
+        serde_json::from_slice(&fs::read(dir.join("out/report.json")).expect("read")).expect("JSON");
     let path = format!("out/{}", report["targets"]["layer.l"]["path"].as_str().expect("a path"));
     let lines = good(dir, &["inspect", &path, "--files", "--json"]);
     lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
@@ -48,17 +49,32 @@ fn at<'a>(lines: &'a [Value], path: &str) -> &'a Value {
 fn tars_keep_all_that_they_say_however_they_are_compressed() {
     let dir = project("layer-tars");
     let plain = listing(&dir, &layer("{ tar = \"t.tar\", to = \"/opt\" }"));
-    let expected = ["/opt", "/opt/a.txt", "/opt/b.map", "/opt/pipe", "/opt/sub", "/opt/sub/deep", "/opt/sub/deep/c.txt", "/opt/z"];
+    let expected = [
+        "/opt",
+        "/opt/a.txt",
+        "/opt/b.map",
+        "/opt/pipe",
+        "/opt/sub",
+        "/opt/sub/deep",
+        "/opt/sub/deep/c.txt",
+        "/opt/z",
+    ];
     assert_eq!(paths(&plain), expected);
     let file = at(&plain, "/opt/a.txt");
-    for (key, value) in [("mode", "0640"), ("user", "www"), ("group", "adm"), ("mtime", "1700000000"), ("kind", "file")] {
+    for (key, value) in
+        [("mode", "0640"), ("user", "www"), ("group", "adm"), ("mtime", "1700000000"), ("kind", "file")]
+    {
         assert_eq!(file[key], value, "{key}");
     }
     assert_eq!((&file["uid"], &file["gid"], &file["size"]), (&33.into(), &4.into(), &1.into()));
     assert_eq!(at(&plain, "/opt/z")["link"], "/opt/a.txt");
     assert_eq!(at(&plain, "/opt/pipe")["kind"], "fifo");
     for compressed in ["t.tar.gz", "t.tar.xz"] {
-        assert_eq!(listing(&dir, &layer(&format!("{{ tar = \"{compressed}\", to = \"/opt\" }}"))), plain, "{compressed}");
+        assert_eq!(
+            listing(&dir, &layer(&format!("{{ tar = \"{compressed}\", to = \"/opt\" }}"))),
+            plain,
+            "{compressed}"
+        );
     }
 }
 
@@ -67,9 +83,13 @@ fn sources_are_filtered_stripped_and_moved() {
     let dir = project("layer-filters");
     let lines = listing(&dir, &layer("{ dir = \"tree\", to = \"/srv\", exclude = [\"*.map\"], strip = 1 }"));
     assert_eq!(paths(&lines), ["/srv", "/srv/deep", "/srv/deep/c.txt"]);
-    let lines = listing(&dir, &layer("{ tar = \"t.tar\", include = [\"sub/**\"], owner = \"7:8\", mtime = 5 }"));
+    let lines =
+        listing(&dir, &layer("{ tar = \"t.tar\", include = [\"sub/**\"], owner = \"7:8\", mtime = 5 }"));
     assert_eq!(paths(&lines), ["/sub", "/sub/deep", "/sub/deep/c.txt"]);
-    assert!(lines.iter().all(|line| line["uid"] == 7 && line["gid"] == 8 && line["mtime"] == "5"), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line["uid"] == 7 && line["gid"] == 8 && line["mtime"] == "5"),
+        "{lines:?}"
+    );
     // A link whose file is left out becomes the file.
     let lines = listing(&dir, &layer("{ tar = \"t.tar\", include = [\"z\"] }"));
     assert_eq!((paths(&lines), &lines[0]["kind"]), (vec!["/z"], &"file".into()));
@@ -87,17 +107,26 @@ fn every_kind_of_entry_with_its_attributes() {
         { whiteout = "/w" },
         { symlink = "t", to = "/s", mtime = "1.5" },
     "#;
-    let spec = format!("{}set = [{{ path = \"/n\", mode = \"0660\" }}, {{ path = \"*\", kind = \"file\", user = \"web\" }}]\n", layer(entries));
+    let spec = format!(
+        "{}set = [{{ path = \"/n\", mode = \"0660\" }}, {{ path = \"*\", kind = \"file\", user = \"web\" }}]\n",
+        layer(entries)
+    );
     let lines = listing(&dir, &spec);
     assert_eq!(paths(&lines), ["/a-t", "/d", "/n", "/p", "/s", "/t", "/w"]);
     // The first name in order is the file.
     let file = at(&lines, "/a-t");
-    assert_eq!(file["xattrs"], serde_json::json!({"security.capability": "0100000200200000000000000000000000000000", "user.a": "00"}));
+    assert_eq!(
+        file["xattrs"],
+        serde_json::json!({"security.capability": "0100000200200000000000000000000000000000", "user.a": "00"})
+    );
     assert_eq!(file["user"], "web");
     assert_eq!(at(&lines, "/t")["link"], "/a-t");
     assert_eq!((&at(&lines, "/d")["mode"], &at(&lines, "/d")["opaque"]), (&"0750".into(), &true.into()));
     let node = at(&lines, "/n");
-    assert_eq!((&node["kind"], &node["minor"], &node["mode"]), (&"block".into(), &300.into(), &"0660".into()));
+    assert_eq!(
+        (&node["kind"], &node["minor"], &node["mode"]),
+        (&"block".into(), &300.into(), &"0660".into())
+    );
     assert_eq!(at(&lines, "/w")["kind"], "whiteout");
     assert_eq!(at(&lines, "/s")["mtime"], "1.5");
 }
@@ -118,7 +147,9 @@ fn who_replaces_wins_and_others_are_named() {
     let two = "{ tar = \"t.tar\" }, { dir = \"tree\", exclude = [\"sub\", \"*.map\"] }";
     fs::write(dir.join("spec.toml"), layer(two)).expect("written");
     let message = bad(&dir, &["build", "spec.toml", "--out", "out"], 2);
-    for part in ["two entries write `/a.txt`", "`add[0]` (tar `t.tar`)", "`add[1]` (dir `tree`)", "`replace = true`"] {
+    for part in
+        ["two entries write `/a.txt`", "`add[0]` (tar `t.tar`)", "`add[1]` (dir `tree`)", "`replace = true`"]
+    {
         assert!(message.contains(part), "{message}");
     }
     let lines = listing(&dir, &layer(&two.replace("] }", "], replace = true }")));
@@ -139,7 +170,11 @@ fn mistakes_in_sources() {
         ("{ tar = \"no.tar\" }", 1, "layer.l.add[0]: "),
         ("{ tar = \"t.tar\", include = [\"nothing\"] }", 2, "pattern `nothing` matches nothing"),
         ("{ tar = \"dev.tar\" }", 1, "`/dev/null` is a device"),
-        ("{ hardlink = \"/none\", to = \"/x\" }", 2, "is a hard link to `/none`, which is no file of this layer"),
+        (
+            "{ hardlink = \"/none\", to = \"/x\" }",
+            2,
+            "is a hard link to `/none`, which is no file of this layer",
+        ),
         ("{ whiteout = \"/x\" }, { text = \"x\", to = \"/x/y\" }", 2, "puts `/x/y` below `/x`"),
         ("{ deb = \"no.tar\" }", 1, "layer.l.add[0]: "),
     ];
@@ -149,7 +184,8 @@ fn mistakes_in_sources() {
         assert!(message.contains(part), "{entries}: {message}");
         assert!(!dir.join("out/report.json").exists(), "{entries}");
     }
-    fs::write(dir.join("spec.toml"), "[layer.l]\nset = [{ path = \"none\", mode = \"0600\" }]\n").expect("written");
+    fs::write(dir.join("spec.toml"), "[layer.l]\nset = [{ path = \"none\", mode = \"0600\" }]\n")
+        .expect("written");
     let message = bad(&dir, &["build", "spec.toml", "--out", "out"], 2);
     assert!(message.contains("layer.l.set[0]: `none` matches nothing"), "{message}");
 }
