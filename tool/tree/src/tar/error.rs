@@ -87,7 +87,7 @@ pub enum TarProblem {
     #[error("expected a tar header with checksum {expected}, found `{found}`")]
     Checksum {
         /// What the bytes of the header sum up to.
-        expected: u32,
+        expected: i32,
         /// What the header says.
         found: String,
     },

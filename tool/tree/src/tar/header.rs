@@ -23,16 +23,19 @@ impl Header {
         }
         let header = tar::Header::from_byte_slice(block).clone();
         let field = &header.as_old().cksum;
-        let counted = |index: &usize| !(148..156).contains(index);
-        let blanks = 8 * u32::from(b' ');
-        let sum = (0..BLOCK).filter(counted).map(|index| u32::from(block[index])).sum::<u32>() + blanks;
+        // The field itself counts as blanks.
+        let sum = |value: &dyn Fn(u8) -> i32| {
+            let bytes = |bytes: &[u8]| bytes.iter().map(|byte| value(*byte)).sum::<i32>();
+            bytes(block) - bytes(field) + 8 * i32::from(b' ')
+        };
+        let expected = sum(&i32::from);
+        let found = octal(field);
         // Some old programs added up signed bytes.
-        let signed = (0..BLOCK).filter(counted).map(|index| i64::from(block[index].cast_signed()));
-        let signed = signed.sum::<i64>() + i64::from(blanks);
-        match octal(field) {
-            Some(found) if found == i128::from(sum) || found == i128::from(signed) => Ok(Some(Self(header))),
-            _ => Err(TarProblem::Checksum { expected: sum, found: shown(text(field)) }),
+        let signed = || sum(&|byte| i32::from(byte.cast_signed()));
+        if found == Some(expected.into()) || found == Some(signed().into()) {
+            return Ok(Some(Self(header)));
         }
+        Err(TarProblem::Checksum { expected, found: shown(text(field)) })
     }
 
     pub(super) fn kind(&self) -> u8 {

@@ -14,10 +14,10 @@ mod records;
 mod sparse;
 mod write;
 
+pub(crate) use error::shown;
 pub use error::{InvalidTar, Place, TarError, TarProblem};
 pub use list::{Listed, list};
 pub use read::read;
-pub(crate) use error::shown;
 pub(crate) use read::read_part;
 pub use write::{content, extents, write};
 

@@ -2,6 +2,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/generate.rs"]
+mod generate;
 mod written;
 
 use common::{directory, lines, paths, read, run};

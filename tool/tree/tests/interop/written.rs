@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use ociseed_spec::{Device, DeviceKind, FileMode, Owner, OwnerName, Timestamp, XattrName, XattrValue};
 use ociseed_tree::{Builder, Claim, Content, Entry, Extent, Node, Precedence, Stat, Tree, tar as form};
 
+use proptest::prelude::*;
+
 use crate::SCRIPTS;
 use crate::common::{directory, run};
+use crate::generate;
 
 /// Makes a tree that needs every form of header.
 fn tree() -> Tree {
@@ -96,13 +99,15 @@ fn expected(path: &[u8], entry: &Entry) -> serde_json::Value {
     })
 }
 
-#[test]
-fn python_sees_all_of_it() {
-    let tree = tree();
+/// Sees that Python finds in a tree's tar what is in the tree.
+fn check_with_python(tree: &Tree) {
     let mut all = Vec::new();
-    for (path, entry) in &tree {
+    for (path, entry) in tree {
         match &entry.node {
-            Node::Whiteout => all.push(expected(&[b".wh.", path.as_bytes()].concat(), entry)),
+            Node::Whiteout => {
+                let parent = path.as_bytes().strip_suffix(path.name()).expect("a path ends with its name");
+                all.push(expected(&[parent, b".wh.", path.name()].concat(), entry));
+            }
             Node::Directory { opaque: true } => {
                 all.push(expected(path.as_bytes(), entry));
                 let marker = Entry { stat: Stat::FILE, node: Node::Whiteout };
@@ -111,13 +116,27 @@ fn python_sees_all_of_it() {
             _ => all.push(expected(path.as_bytes(), entry)),
         }
     }
-    let shown = run("python3", &[&format!("{SCRIPTS}/pytar.py"), "show"], &bytes(&tree));
+    let shown = run("python3", &[&format!("{SCRIPTS}/pytar.py"), "show"], &bytes(tree));
     let shown = String::from_utf8(shown).expect("ASCII");
     let found: Vec<serde_json::Value> =
         shown.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(found.len(), all.len());
     for (found, expected) in found.iter().zip(&all) {
         assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn python_sees_all_of_it() {
+    check_with_python(&tree());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20) })]
+
+    #[test]
+    fn python_sees_all_of_any_tree(tree in generate::tree(true)) {
+        check_with_python(&tree);
     }
 }
 

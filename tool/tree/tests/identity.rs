@@ -1,0 +1,117 @@
+//! A tree and its tar say the same, whatever is in the tree and however the tar comes in.
+
+mod common;
+#[path = "common/generate.rs"]
+mod generate;
+
+use std::io::{self, Read, Write};
+
+use common::{lines, read};
+use ociseed_tree::{Tree, spool, tar as form};
+use proptest::prelude::*;
+
+fn bytes(tree: &Tree) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    form::write(tree, &mut bytes).expect("memory takes all");
+    bytes
+}
+
+/// Splits a tar into entries, each with its PAX header and data.
+fn entries(tar: &[u8]) -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    while at < tar.len() - 1024 {
+        let header = tar::Header::from_byte_slice(&tar[at..at + 512]);
+        let size = usize::try_from(header.entry_size().expect("written here")).expect("small");
+        at += 512 + size.next_multiple_of(512);
+        if !header.entry_type().is_pax_local_extensions() {
+            entries.push(tar[begin..at].to_vec());
+            begin = at;
+        }
+    }
+    entries
+}
+
+fn together(entries: &[Vec<u8>]) -> Vec<u8> {
+    [entries.concat(), vec![0; 1024]].concat()
+}
+
+/// Takes at most so many bytes at once.
+struct Narrow<T>(T, usize);
+
+impl Write for Narrow<Vec<u8>> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(&bytes[..bytes.len().min(self.1)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Narrow<&[u8]> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    #[test]
+    fn a_tree_comes_back_out_of_its_tar(tree in generate::tree(true)) {
+        let tar = bytes(&tree);
+        let back = read(&tar).map_err(|error| TestCaseError::fail(common::chain(&error)))?;
+        prop_assert_eq!(lines(&back), lines(&tree));
+        prop_assert_eq!(bytes(&back), tar);
+    }
+
+    #[test]
+    fn the_order_of_entries_does_not_matter(
+        (tree, shuffled) in generate::tree(false).prop_flat_map(|tree| {
+            let entries = entries(&bytes(&tree));
+            (Just(tree), Just(entries).prop_shuffle())
+        })
+    ) {
+        let back = read(&together(&shuffled)).map_err(|error| TestCaseError::fail(common::chain(&error)))?;
+        prop_assert_eq!(lines(&back), lines(&tree));
+    }
+
+    #[test]
+    fn the_size_of_writes_and_reads_does_not_matter(tree in generate::tree(true), size in 1..600usize) {
+        let tar = bytes(&tree);
+        let mut narrow = Narrow(Vec::new(), size);
+        form::write(&tree, &mut narrow).expect("memory takes all");
+        prop_assert!(narrow.0 == tar);
+        prop_assert_eq!(form::extents(&tree).map(|extent| extent.size()).sum::<u64>(), tar.len() as u64);
+        let mut found = Vec::new();
+        form::content(&tree).copy_to(&mut found).expect("memory takes all");
+        prop_assert!(found == tar);
+        let file = spool(Narrow(&tar[..], size), 1, &mut common::scratch).expect("plain");
+        let back = form::read(file, std::path::Path::new("in.tar").into()).expect("as it was written");
+        prop_assert_eq!(lines(&back), lines(&tree));
+    }
+
+    #[test]
+    fn people_see_each_entry(tree in generate::tree(true), size in 1..600usize) {
+        let tar = bytes(&tree);
+        let mut listed = Vec::new();
+        form::list(Narrow(&tar[..], size), |entry| listed.push(entry)).expect("as it was written");
+        prop_assert_eq!(listed.len(), entries(&tar).len());
+        let files = listed.iter().filter(|entry| entry.kind == "file" && entry.size > 0).count();
+        let expected = tree.iter().filter(|(_, entry)| match &entry.node {
+            ociseed_tree::Node::File(content) => content.size() > 0,
+            _ => false,
+        });
+        prop_assert_eq!(files, expected.count());
+    }
+
+    #[test]
+    fn a_cut_is_always_seen(tree in generate::tree(true), cut in any::<prop::sample::Index>()) {
+        let tar = bytes(&tree);
+        let length = cut.index(tar.len());
+        prop_assert!(read(&tar[..length]).is_err(), "{} of {}", length, tar.len());
+        prop_assert!(form::list(&tar[..length], |_| {}).is_err(), "{} of {}", length, tar.len());
+    }
+}
