@@ -36,7 +36,9 @@ impl Store {
     fn image(&mut self, platform: &str, extra: Value) -> Value {
         let platform: Platform = platform.parse().expect("good");
         let layer = format!("the layer for {platform}");
-        let layer = self.put(media_type::LAYER_TAR, layer.as_bytes());
+        let attestation = platform.os() == "unknown";
+        let media_type = if attestation { "application/vnd.in-toto+json" } else { media_type::LAYER_TAR };
+        let layer = self.put(media_type, layer.as_bytes());
         let config = json!({
             "os": platform.os(), "architecture": platform.architecture(), "variant": platform.variant(),
             "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },

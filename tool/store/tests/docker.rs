@@ -79,7 +79,8 @@ fn layers_by_id_shared_through_links() {
         File("aa/VERSION", b"1.0".to_vec()),
         File("aa/layer.tar", one.clone()),
         File("bb/layer.tar", two.clone()),
-        Symlink("cc/layer.tar", "../aa/layer.tar"),
+        Symlink("aa/again.tar", "./layer.tar"),
+        Symlink("cc/layer.tar", "../aa/again.tar"),
         File(&config_name, config.clone()),
         list(json!([{
             "Config": config_name,
