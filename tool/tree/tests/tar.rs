@@ -149,6 +149,42 @@ fn ustar_where_it_suffices_and_pax_where_not() {
 }
 
 #[test]
+fn names_times_and_xattrs_have_records_only_where_the_header_cannot_say_them() {
+    let records = |change: &dyn Fn(&mut Stat)| {
+        let mut entry = entry(b'0', 0o644, Owner::default(), b"x");
+        change(&mut entry.stat);
+        let mut builder = Builder::new();
+        builder.insert("/a".parse().expect("path"), entry, Claim::new(0, Precedence::Explicit));
+        let tar = bytes(&builder.finish().expect("one path"));
+        match tar[156] {
+            b'x' => String::from_utf8_lossy(&tar[512..1024]).trim_end_matches('\0').to_owned(),
+            _ => format!("none: {}", tar[265..329].escape_ascii().to_string().replace("\\x00", " ")),
+        }
+    };
+    let named = |user: &str, group: &str| {
+        let names = [user, group].map(|name| ociseed_spec::OwnerName::parse(name.as_bytes()).ok());
+        records(&move |stat| stat.set_names(names[0].clone(), names[1].clone()))
+    };
+    let timed =
+        |seconds, nanoseconds| records(&move |stat| stat.mtime = Timestamp::new(seconds, nanoseconds));
+    let xattr = |name: &'static str| {
+        records(&move |stat| {
+            let value = ociseed_spec::XattrValue::new(b"\n").expect("short");
+            stat.set_xattr(name.parse().expect("good"), value);
+        })
+    };
+    let (most, more) = ("n".repeat(31), "n".repeat(32));
+    assert_eq!(named(&most, "g").split_whitespace().collect::<Vec<_>>(), ["none:", &most, "g"]);
+    assert_eq!(named(&more, "g"), format!("42 uname={more}\n"));
+    assert_eq!(named("ü", "ü"), "12 gname=ü\n12 uname=ü\n");
+    assert!(timed(0, 0).starts_with("none") && timed((1 << 33) - 1, 0).starts_with("none"));
+    assert_eq!(timed(1 << 33, 0), "20 mtime=8589934592\n");
+    assert_eq!(timed(-1, 0), "12 mtime=-1\n");
+    assert_eq!(timed(1, 500_000_000), "13 mtime=1.5\n");
+    assert_eq!(xattr("user.a"), "25 SCHILY.xattr.user.a=\n\n");
+}
+
+#[test]
 fn gnu_tar_reads_it() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(130));
     let owner = Owner { uid: 4_000_000, gid: 5_000_000 };

@@ -168,6 +168,32 @@ fn what_looks_strange_and_is_allowed_means_what_the_format_says() {
 }
 
 #[test]
+fn the_last_name_of_a_file_says_its_metadata_for_all_names() {
+    let owned = |block: &mut [u8], uid: u8, mode: u8| {
+        block[106] = mode;
+        block[114] = uid;
+        block[146] = uid;
+        block[157] = b'b';
+    };
+    let tar = Raw::default()
+        .pax(b'x', &[("SCHILY.xattr.user.first", b"1")])
+        .header(b'0', b"b", b"data", |block| owned(block, b'1', b'0'))
+        .pax(b'x', &[("SCHILY.xattr.user.second", b"2"), ("uname", b"web")])
+        .header(b'1', b"a", b"", |block| owned(block, b'2', b'5'))
+        .header(b'1', b"c", b"", |block| owned(block, b'3', b'4'))
+        .end();
+    let tree = read(&tar).expect("three names");
+    assert_eq!(paths(&tree), ["a: data", "b = a", "c = a"]);
+    for (path, entry) in &tree {
+        let stat = &entry.stat;
+        let xattrs: Vec<String> = stat.xattrs().keys().map(ToString::to_string).collect();
+        assert_eq!(xattrs, ["user.first", "user.second"], "{path}");
+        assert_eq!((stat.mode.bits(), stat.owner.uid, stat.mtime.seconds()), (0o644, 3, 3), "{path}");
+        assert_eq!(stat.user(), None, "{path}");
+    }
+}
+
+#[test]
 fn deep_paths_that_nobody_listed_have_a_limit() {
     let path = vec!["dd"; 100_000].join("/");
     let tar = Raw::default().pax(b'x', &[("path", path.as_bytes())]).file("a", "").end();
