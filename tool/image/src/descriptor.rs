@@ -1,13 +1,13 @@
-//! Descriptors (OCI image specification, "Content Descriptors") as the JSON that they are.
+//! Descriptors (OCI image specification, "Content Descriptors"), read as oci-spec's type and kept as their JSON.
 //!
-//! What nobody here knows of them (annotations, `urls`, `data`) stays when they
-//! are written again.
+//! The type says whether they are good; the JSON keeps what it does not know, so
+//! that nothing is lost when they are written again.
 
 use std::collections::BTreeMap;
 
 use ociseed_spec::lock::BlobRef;
 use ociseed_spec::{DigestError, Platform};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize as _, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 /// A descriptor: its JSON, and the blob that it names.
@@ -21,8 +21,8 @@ pub struct Descriptor {
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptorError {
     /// A field is not there or has another type.
-    #[error("descriptor without a `{0}` that is {1}")]
-    Field(&'static str, &'static str),
+    #[error("descriptor")]
+    Field(#[from] serde_json::Error),
     /// Its digest is no sha256.
     #[error("descriptor: {0}")]
     Digest(#[from] DigestError),
@@ -43,11 +43,11 @@ impl Descriptor {
     /// # Errors
     /// It has no media type, digest or size.
     pub fn parse(value: &Value) -> Result<Self, DescriptorError> {
-        let text = |field| value[field].as_str().ok_or(DescriptorError::Field(field, "text"));
+        let read = oci_spec::image::Descriptor::deserialize(value)?;
         let blob = BlobRef {
-            media_type: text("mediaType")?.to_owned(),
-            digest: text("digest")?.parse()?,
-            size: value["size"].as_u64().ok_or(DescriptorError::Field("size", "a number"))?,
+            media_type: read.media_type().to_string(),
+            digest: read.digest().to_string().parse()?,
+            size: read.size(),
         };
         let fields = value.as_object().expect("a value with fields is an object").clone();
         Ok(Self { fields, blob })
@@ -144,7 +144,8 @@ mod tests {
         for field in ["mediaType", "digest", "size"] {
             let mut lacking = value.clone();
             lacking.as_object_mut().expect("an object").remove(field);
-            let error = Descriptor::parse(&lacking).expect_err(field).to_string();
+            let error = Descriptor::parse(&lacking).expect_err(field);
+            let error = std::error::Error::source(&error).expect("the parser's reason").to_string();
             assert!(error.contains(&format!("`{field}`")), "{error}");
         }
         assert!(Descriptor::parse(&json!([])).is_err());

@@ -17,6 +17,7 @@ mod layer;
 mod layout;
 mod pipeline;
 mod record;
+mod zstandard;
 
 pub use config::ConfigError;
 pub use decompress::decompress;

@@ -15,13 +15,18 @@ use ociseed_tree::{ReadError, Tree, tar};
 
 use crate::gzip::{Deflater, MEMBER};
 use crate::layer::LayerError;
+use crate::zstandard;
 
 /// Pieces that are not members: large enough that handing them on costs nothing, small enough for caches.
 const PIECE: usize = 256 * 1024;
 /// How many pieces may wait between two stages.
 const WAITING: usize = 2;
-/// Each worker has up to three members and what they become in hand: at most 64 MiB are in flight.
+/// Each worker has up to three members and what they become in hand: 64 MiB at most.
 const MAX_WORKERS: u32 = 16;
+/// From this level on libdeflate searches for the best parse, with 5 MiB of tables for each worker.
+const OPTIMAL_LEVEL: i32 = 10;
+/// So many of those take no more.
+const MAX_OPTIMAL_WORKERS: u32 = 8;
 
 /// Bytes of the tar that two stages read.
 type Piece = Arc<Vec<u8>>;
@@ -49,7 +54,8 @@ pub(crate) fn gzip(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -
     thread::scope(|scope| {
         let (to_hash, hasher) = hash(scope);
         // Piece n goes to worker n mod their number and is fetched there, so members leave in the order of pieces.
-        let workers = (0..threads.clamp(1, MAX_WORKERS)).map(|_| {
+        let most = if level < OPTIMAL_LEVEL { MAX_WORKERS } else { MAX_OPTIMAL_WORKERS };
+        let workers = (0..threads.clamp(1, most)).map(|_| {
             let (to_worker, pieces) = sync_channel::<Piece>(1);
             let (members, from_worker) = sync_channel(1);
             scope.spawn(move || {
@@ -106,10 +112,7 @@ fn encode_zstd(
     to_blob: SyncSender<Vec<u8>>,
 ) -> io::Result<()> {
     let sink = BufWriter::with_capacity(PIECE, Sink(|bytes: &[u8]| give(&to_blob, bytes.to_vec())));
-    let mut encoder = zstd::Encoder::new(sink, level)?;
-    encoder.include_checksum(true)?;
-    // Zero workers would be another code path of libzstd with other bytes; one and more agree.
-    encoder.multithread(threads.max(1))?;
+    let mut encoder = zstandard::encoder(sink, level, threads)?;
     for piece in pieces {
         encoder.write_all(&piece)?;
     }

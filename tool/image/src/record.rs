@@ -3,11 +3,11 @@
 //! Manifest and configuration are kept as the text that was read: their
 //! digests are the identity of the image.
 
+use oci_spec::image::ImageConfiguration;
 use ociseed_spec::document::DocumentError;
 use ociseed_spec::lock::BlobRef;
 use ociseed_spec::metadata::ImageRecord;
 use ociseed_spec::{DiffId, Digest, Platform};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::document::{Manifest, is_manifest};
@@ -17,7 +17,7 @@ use crate::document::{Manifest, is_manifest};
 pub struct Image {
     record: ImageRecord,
     manifest: Manifest,
-    config: ImageConfig,
+    config: ImageConfiguration,
     platform: Platform,
     layers: Vec<Layer>,
 }
@@ -29,25 +29,6 @@ pub struct Layer {
     pub blob: BlobRef,
     /// The digest of its uncompressed tar.
     pub diff_id: DiffId,
-}
-
-/// What we read of a configuration (OCI image specification, "Image Configuration"); Docker's has the same fields.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct ImageConfig {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
-    #[serde(rename = "os.version")]
-    os_version: Option<String>,
-    #[serde(rename = "os.features")]
-    os_features: Option<Vec<String>>,
-    rootfs: Option<RootFs>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct RootFs {
-    /// Null in Docker's configuration of an image without layers.
-    diff_ids: Option<Vec<DiffId>>,
 }
 
 /// Says why documents do not make an image.
@@ -98,8 +79,9 @@ impl Image {
             let show = |(digest, size): (Digest, u64)| format!("{digest} with {size} bytes");
             return Err(mismatch("configuration", &show((wanted.digest, wanted.size)), &show(found)));
         }
-        let config: ImageConfig = serde_json::from_str(&record.config).map_err(invalid("configuration"))?;
-        let diff_ids = config.rootfs.as_ref().and_then(|rootfs| rootfs.diff_ids.as_deref()).unwrap_or(&[]);
+        let config = parse_config(&record.config).map_err(invalid("configuration"))?;
+        let diff_ids = config.rootfs().diff_ids().iter().map(|diff_id| diff_id.parse().map(DiffId::new));
+        let diff_ids: Vec<DiffId> = diff_ids.collect::<Result<_, _>>().map_err(invalid("configuration"))?;
         let (expected, found) = (diff_ids.len(), manifest.layers().len());
         if expected != found {
             return Err(mismatch("number of layers", &expected.to_string(), &found.to_string()));
@@ -108,9 +90,10 @@ impl Image {
             blob: layer.blob().clone(),
             diff_id: *diff_id,
         };
-        let layers = manifest.layers().iter().zip(diff_ids).map(layer).collect();
-        let variant = config.variant.as_deref().filter(|variant| !variant.is_empty());
-        let platform = Platform::new(&config.os, &config.architecture, variant);
+        let layers = manifest.layers().iter().zip(&diff_ids).map(layer).collect();
+        let variant = config.variant().as_deref().filter(|variant| !variant.is_empty());
+        let (os, architecture) = (config.os().to_string(), config.architecture().to_string());
+        let platform = Platform::new(&os, &architecture, variant);
         let platform = platform.map_err(invalid("configuration"))?;
         Ok(Self { record, manifest, config, platform, layers })
     }
@@ -141,10 +124,10 @@ impl Image {
         if let Some(variant) = self.platform.variant() {
             fields.insert("variant".into(), json!(variant));
         }
-        if let Some(version) = self.config.os_version.as_ref().filter(|version| !version.is_empty()) {
+        if let Some(version) = self.config.os_version().as_ref().filter(|version| !version.is_empty()) {
             fields.insert("os.version".into(), json!(version));
         }
-        if let Some(features) = self.config.os_features.as_ref().filter(|features| !features.is_empty()) {
+        if let Some(features) = self.config.os_features().as_ref().filter(|features| !features.is_empty()) {
             fields.insert("os.features".into(), json!(features));
         }
         Value::Object(fields)
@@ -172,6 +155,25 @@ impl Image {
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
+}
+
+/// Reads a configuration (OCI image specification, "Image Configuration"); Docker's has the same fields.
+///
+/// Docker leaves out, or writes as null, the diff ids of an image without layers.
+fn parse_config(text: &str) -> Result<ImageConfiguration, serde_json::Error> {
+    let mut document: Value = serde_json::from_str(text)?;
+    if let Some(fields) = document.as_object_mut() {
+        let rootfs = fields.entry("rootfs").or_insert(Value::Null);
+        if rootfs.is_null() {
+            *rootfs = json!({ "type": "layers" });
+        }
+        if let Some(rootfs) = rootfs.as_object_mut()
+            && rootfs.get("diff_ids").is_none_or(Value::is_null)
+        {
+            rootfs.insert("diff_ids".into(), json!([]));
+        }
+    }
+    serde_json::from_value(document)
 }
 
 pub(crate) fn invalid<E: std::error::Error + Send + Sync + 'static>(

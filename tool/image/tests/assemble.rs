@@ -249,7 +249,7 @@ fn documents_that_contradict_each_other_are_refused() {
 
 #[test]
 fn an_index_names_platforms_as_configurations_do() {
-    let windows = r#"{"os":"windows","architecture":"amd64","os.version":"10.0.1","os.features":["win32k"],"rootfs":{}}"#;
+    let windows = r#"{"os":"windows","architecture":"amd64","os.version":"10.0.1","os.features":["win32k"],"rootfs":null}"#;
     let newer = windows.replace("10.0.1", "10.0.2");
     let (arm, one) = (docker(), image(media_type::MANIFEST, media_type::CONFIG, windows, &[]));
     let two = image(media_type::MANIFEST, media_type::CONFIG, &newer, &[]);

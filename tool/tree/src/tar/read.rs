@@ -204,11 +204,22 @@ impl Collected {
     fn put(&mut self, path: TreePath, entry: Entry) -> Result<(), TarProblem> {
         match self.entries.entry(path) {
             Slot::Vacant(slot) => drop(slot.insert(entry)),
-            Slot::Occupied(mut slot) => {
-                contradiction(&slot.get().node, &entry.node)?;
-                self.names.remove(slot.key());
-                slot.insert(entry);
-            }
+            Slot::Occupied(mut slot) => match (&slot.get().node, &entry.node) {
+                // A whiteout hides what is below, not what its own layer has; what that is hides a file by itself.
+                (Node::Directory { .. }, Node::Whiteout) => drop(self.opaque.insert(slot.key().clone())),
+                (_, Node::Whiteout) => {}
+                (Node::Whiteout, node) => {
+                    if matches!(node, Node::Directory { .. }) {
+                        self.opaque.insert(slot.key().clone());
+                    }
+                    slot.insert(entry);
+                }
+                (before, found) => {
+                    contradiction(before, found)?;
+                    self.names.remove(slot.key());
+                    slot.insert(entry);
+                }
+            },
         }
         Ok(())
     }
@@ -302,6 +313,9 @@ impl Collected {
             let cost = 2 * path.as_bytes().len() as u64;
             match self.entries.entry(path) {
                 Slot::Occupied(found) if found.get().is_directory() => break,
+                Slot::Occupied(mut found) if matches!(found.get().node, Node::Whiteout) => {
+                    found.insert(Entry { node: Node::Directory { opaque: true }, ..Entry::directory() });
+                }
                 Slot::Occupied(found) => return Err(fault(TarProblem::Below(found.key().clone()))),
                 Slot::Vacant(slot) => {
                     implied.insert(slot.key().clone());
@@ -363,7 +377,6 @@ fn node(member: &Member, data: &Data) -> Result<Node, TarProblem> {
 fn contradiction(before: &Node, found: &Node) -> Result<(), TarProblem> {
     let word = |node: &Node| match node {
         Node::Directory { .. } => "directory",
-        Node::Whiteout => "whiteout",
         _ => "file or the like",
     };
     let (found, before) = (word(found), word(before));

@@ -49,24 +49,9 @@ pub(crate) fn refused() -> Vec<(&'static str, Vec<u8>, String)> {
             "entry `a/b`: is below `/a`, which is no directory".to_owned(),
         ),
         (
-            "below a whiteout",
-            raw().file(".wh.a", "").file("a/b", "x").end(),
-            "entry `a/b`: is below `/a`, which is no directory".to_owned(),
-        ),
-        (
             "opaque file",
             raw().file("a", "").file("a/.wh..wh..opq", "").end(),
             "entry `a/.wh..wh..opq`: is below `/a`, which is no directory".to_owned(),
-        ),
-        (
-            "whiteout and file",
-            raw().file("a", "x").file(".wh.a", "").end(),
-            at(".wh.a", 1024, "a whiteout, but a file or the like with this path came before"),
-        ),
-        (
-            "whiteout and directory",
-            raw().file("d/.wh.a", "").directory("d/a/").end(),
-            at("d/a/", 512, "a directory, but a whiteout with this path came before"),
         ),
         (
             "whiteout of nothing",

@@ -123,6 +123,22 @@ fn what_looks_strange_and_is_allowed_means_what_the_format_says() {
             raw().directory("e/").file("e/.wh..wh..opq", "").directory("e/").file("e/x", "").end(),
             vec!["e/ opaque", "e/x"],
         ),
+        (
+            "whiteouts of what their own tar has",
+            raw()
+                .file("a", "x")
+                .file(".wh.a", "")
+                .file(".wh.b", "")
+                .file("b", "x")
+                .file("d/.wh.e", "")
+                .directory("d/e/")
+                .directory("f/")
+                .file(".wh.f", "")
+                .file(".wh.g", "")
+                .file("g/x", "")
+                .end(),
+            vec!["a: x", "b: x", "d/", "d/e/ opaque", "f/ opaque", "g/ opaque", "g/x"],
+        ),
         ("whiteout twice", raw().file(".wh.a", "").file(".wh.a", "").end(), vec!["a gone"]),
         (
             "AUFS's own",
