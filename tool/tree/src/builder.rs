@@ -14,6 +14,8 @@ use crate::{Entry, Node, Tree};
 /// How much a source means what it says of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Precedence {
+    /// The directory is of the host, which contributes none of its metadata.
+    Host,
     /// The directory came with others, as one of many.
     Incidental,
     /// The directory was asked for by name; its metadata count.
@@ -240,16 +242,19 @@ fn merge_directories(old: &Inserted, new: &Inserted, node: Node, replaces: bool)
     }
 }
 
+/// Compares what engines go by; names of owners are not.
 fn same_but_for_time(old: &Inserted, new: &Inserted) -> bool {
-    let mut stat = new.entry.stat.clone();
-    stat.mtime = old.entry.stat.mtime;
-    stat == old.entry.stat
+    let (old, new) = (&old.entry.stat, &new.entry.stat);
+    (old.mode, old.owner, old.xattrs()) == (new.mode, new.owner, new.xattrs())
 }
 
-/// Takes the later time, whichever came first.
+/// Takes the later time, whichever came first, and names of owners where there are some.
 fn later(old: &Inserted, new: &Inserted, node: Node) -> Entry {
     let mut stat = old.entry.stat.clone();
     stat.mtime = stat.mtime.max(new.entry.stat.mtime);
+    let user = stat.user().or(new.entry.stat.user()).cloned();
+    let group = stat.group().or(new.entry.stat.group()).cloned();
+    stat.set_names(user, group);
     Entry { stat, node }
 }
 
@@ -381,6 +386,40 @@ mod tests {
             builder.insert(path("/l"), link, Claim::new(1, Precedence::Explicit));
             let expected = BuildError::LinkTarget { path: path("/l"), target: path(target), source: 1 };
             assert_eq!(builder.finish().expect_err(target), [expected]);
+        }
+    }
+
+    #[test]
+    fn what_a_tar_says_of_a_directory_counts_more_than_that_the_host_has_it() {
+        let mut private = Entry::directory();
+        private.stat.mode = FileMode::new(0o700);
+        for swap in [false, true] {
+            let mut builder = Builder::new();
+            let mut both =
+                [(private.clone(), Precedence::Incidental), (Entry::directory(), Precedence::Host)];
+            if swap {
+                both.reverse();
+            }
+            for (source, (entry, precedence)) in (0..).zip(both) {
+                builder.insert(path("/a"), entry, Claim::new(source, precedence));
+            }
+            let tree = builder.finish().expect("no conflict");
+            assert_eq!(tree.get(&path("/a")).expect("there").stat.mode.bits(), 0o700);
+        }
+    }
+
+    #[test]
+    fn names_of_owners_contradict_nothing() {
+        let mut named = Entry::directory();
+        named.stat.set_names("root".parse().ok(), None);
+        for both in [[named.clone(), Entry::directory()], [Entry::directory(), named]] {
+            let mut builder = Builder::new();
+            for (source, entry) in (0..).zip(both) {
+                builder.insert(path("/a"), entry, Claim::new(source, Precedence::Incidental));
+            }
+            let tree = builder.finish().expect("no conflict");
+            let name = tree.get(&path("/a")).expect("there").stat.user().map(ToString::to_string);
+            assert_eq!(name.as_deref(), Some("root"));
         }
     }
 

@@ -142,6 +142,19 @@ fn a_layer_can_be_taken_into_another_with_its_whiteouts() {
 }
 
 #[test]
+fn what_a_tar_says_of_directories_counts_more_than_a_directory_of_the_host() {
+    let dir = project("layer-directories");
+    let script = "mkdir -p r/root && chmod 700 r/root && tar --owner=root:0 --group=root:0 --mtime=@5 -C r -cf r.tar root && \
+                  mkdir -p h/root && touch h/root/.profile && chmod 755 h/root";
+    assert!(Command::new("sh").args(["-c", script]).current_dir(&dir).status().expect("sh runs").success());
+    for entries in ["{ tar = \"r.tar\" }, { dir = \"h\" }", "{ dir = \"h\" }, { tar = \"r.tar\" }"] {
+        let lines = listing(&dir, &layer(entries));
+        assert_eq!(paths(&lines), ["/root", "/root/.profile"]);
+        assert_eq!((&lines[0]["mode"], &lines[0]["mtime"]), (&"0700".into(), &"5".into()), "{entries}");
+    }
+}
+
+#[test]
 fn who_replaces_wins_and_others_are_named() {
     let dir = project("layer-replace");
     let two = "{ tar = \"t.tar\" }, { dir = \"tree\", exclude = [\"sub\", \"*.map\"] }";
@@ -188,4 +201,61 @@ fn mistakes_in_sources() {
         .expect("written");
     let message = bad(&dir, &["build", "spec.toml", "--out", "out"], 2);
     assert!(message.contains("layer.l.set[0]: `none` matches nothing"), "{message}");
+}
+
+/// Makes a Debian package as packagers do.
+fn package(dir: &Path, name: &str, file: &str) {
+    let script = format!(
+        "mkdir -p p/DEBIAN p/usr/share/{name} && echo {name} > p/usr/share/{name}/{file} && ln -s {file} p/usr/share/{name}/link
+         printf 'Package: {name}\\nVersion: 1:2-3\\nArchitecture: all\\nMaintainer: a <a@example.org>\\nDescription: x\\n y\\n' > p/DEBIAN/control
+         echo 'd41d8cd98f00b204e9800998ecf8427e  usr/share/{name}/{file}' > p/DEBIAN/md5sums
+         printf '#!/bin/sh\\n' | tee p/DEBIAN/postinst > p/DEBIAN/prerm && chmod 755 p/DEBIAN/p*
+         SOURCE_DATE_EPOCH=1700000000 dpkg-deb --root-owner-group -Zxz -b p {name}.deb && rm -r p"
+    );
+    let output = Command::new("sh").args(["-ec", &script]).current_dir(dir).output().expect("sh runs");
+    assert!(
+        output.status.success(),
+        "dpkg-deb is on every build machine: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn packages_bring_their_files_and_say_what_they_are() {
+    let dir = project("layer-packages");
+    package(&dir, "one", "a");
+    package(&dir, "two", "b");
+    let spec = layer("{ deb = \"two.deb\", exclude = [\"usr/share/two/link\"] }, { deb = \"one.deb\" }");
+    let lines = listing(&dir, &spec);
+    let expected = [
+        "/usr",
+        "/usr/share",
+        "/usr/share/one",
+        "/usr/share/one/a",
+        "/usr/share/one/link",
+        "/usr/share/two",
+        "/usr/share/two/b",
+        "/var",
+        "/var/lib",
+        "/var/lib/dpkg",
+        "/var/lib/dpkg/status.d",
+        "/var/lib/dpkg/status.d/one",
+        "/var/lib/dpkg/status.d/one.md5sums",
+        "/var/lib/dpkg/status.d/two",
+        "/var/lib/dpkg/status.d/two.md5sums",
+    ];
+    assert_eq!(paths(&lines), expected);
+    let report: Value =
+        serde_json::from_slice(&fs::read(dir.join("out/report.json")).expect("read")).expect("JSON");
+    let package = |name: &str| serde_json::json!({ "name": name, "version": "1:2-3", "architecture": "all", "scripts": ["postinst", "prerm"] });
+    let packages = serde_json::json!([package("one"), package("two")]);
+    assert_eq!(report["targets"]["layer.l"]["packages"], packages);
+    let metadata: Value =
+        serde_json::from_slice(&fs::read(dir.join("out/layer/l.json")).expect("read")).expect("JSON");
+    assert_eq!(metadata["packages"], packages);
+    let text = good(&dir, &["build", "spec.toml", "--out", "out"]);
+    assert!(text.contains("two 1:2-3: not run: postinst, prerm"), "{text}");
+
+    let lines = listing(&dir, &layer("{ deb = \"one.deb\", status = false }"));
+    assert!(paths(&lines).iter().all(|path| !path.starts_with("/var")), "{lines:?}");
 }

@@ -87,9 +87,13 @@ impl Making<'_> {
                 return Ok(());
             }
         };
+        let precedence = match entry.source {
+            Source::Dir(..) => Precedence::Host,
+            _ => Precedence::Incidental,
+        };
         for (path, mut made) in made {
             apply(&entry.attributes, &mut made);
-            self.builder.insert(path, made, claim(Precedence::Incidental));
+            self.builder.insert(path, made, claim(precedence));
         }
         Ok(())
     }
