@@ -1,4 +1,6 @@
 //! What the fuzzer runs, on a stable compiler: every corpus as it is, and changed in ways that parsers get wrong.
+//!
+//! `OCISEED_FUZZ_FACTOR=100` tries a hundred times as many changes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -87,6 +89,8 @@ fn every_corpus_is_read() {
 fn changed_inputs(name: &str, target: Target, cases: u32) {
     let corpus = corpus(name);
     // No file of failures: a finding becomes a file of the corpus and a test of its own.
+    let factor = std::env::var("OCISEED_FUZZ_FACTOR").map_or(1, |factor| factor.parse().expect("a number"));
+    let cases = cases * factor;
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let input = (0..corpus.len(), proptest::collection::vec(change(), 1..8));
     let ran = TestRunner::new(config).run(&input, |(index, changes)| {
