@@ -34,7 +34,9 @@ pub fn apply(attributes: &Attributes, entry: &mut Entry) {
     if let Some(acl) = attributes.acl.as_ref().filter(|_| !link) {
         // Linux keeps both in step: whoever sets the mode afterwards sets it to what the list says.
         stat.mode = FileMode::new(stat.mode.bits() & 0o7000 | acl.mode_bits());
-        set(stat, Acl::ACCESS_XATTR, &acl.xattr_value());
+        if !acl.is_mode_alone() {
+            set(stat, Acl::ACCESS_XATTR, &acl.xattr_value());
+        }
     }
     if let Some(acl) = attributes.default_acl.as_ref().filter(|_| matches!(node, Node::Directory { .. })) {
         set(stat, Acl::DEFAULT_XATTR, &acl.xattr_value());

@@ -36,6 +36,10 @@ fn documents_parse_and_encode_to_the_same_bytes() {
         json::encode(&ImageRecord::parse(&read("image-record.json")).expect("record")),
         read("image-record.json")
     );
+    assert_eq!(
+        json::encode(&IndexRecord::parse(&read("index-record.json")).expect("record")),
+        read("index-record.json")
+    );
     assert_eq!(Lock::parse(&read("seed.json")).expect("lock").encode(), read("seed.json"));
 }
 

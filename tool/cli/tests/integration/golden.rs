@@ -24,6 +24,7 @@ fn every_byte_is_as_it_was() {
     for (document, path) in [
         ("layer-metadata.json", "layer/site.json"),
         ("image-record.json", "image/over.json"),
+        ("index-record.json", "index/web.json"),
         ("seed.json", "seed/appliance/seed.json"),
         ("report.json", "report.json"),
     ] {
@@ -34,6 +35,8 @@ fn every_byte_is_as_it_was() {
         let listing = good(&out, &["inspect", &format!("layer/{file}"), "--json"]);
         assert_golden(&golden().join("build").join(format!("{layer}.ndjson")), &lines(&listing));
     }
+    let listing = good(&out, &["inspect", "layer/kinds.tar.gz", "--files", "--json"]);
+    assert_golden(&golden().join("build/kinds.ndjson"), &listing);
     assert_golden(&golden().join("build/digests.txt"), &digests(&out));
 }
 

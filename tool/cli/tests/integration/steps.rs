@@ -36,6 +36,10 @@ fn steps_chained_by_their_files_equal_a_build() {
     step("image", &["--out", "web.json"]);
     same(&dir, "web.json", "out/image/web.json");
 
+    fs::copy(dir.join("out/image/arm.json"), dir.join("arm.json")).expect("copied");
+    step("index", &["--out", "index.json"]);
+    same(&dir, "index.json", "out/index/web.json");
+
     fs::copy(dir.join("out/image/over.json"), dir.join("over.json")).expect("copied");
     fs::copy(dir.join("out/layer/plain.tar"), dir.join("plain.blob")).expect("copied");
     step("bundle", &["--out", "web.tar"]);

@@ -76,6 +76,11 @@ impl Acl {
         of(Tag::Owner).unwrap_or_default() << 6 | group << 3 | of(Tag::Other).unwrap_or_default()
     }
 
+    /// Tells whether the list says no more than the permission bits do: Linux keeps no access list then.
+    pub fn is_mode_alone(&self) -> bool {
+        self.0.len() == 3
+    }
+
     fn is_complete(&self) -> bool {
         let count = |tag| self.0.iter().filter(|entry| entry.tag == tag).count();
         let named = count(Tag::User) + count(Tag::Group) > 0;
@@ -186,6 +191,7 @@ mod tests {
     #[test]
     fn incomplete_lists_are_refused() {
         let whole = "user::rwx,group::rwx,other::rwx";
+        assert_eq!(whole.parse::<Acl>().map(|acl| acl.is_mode_alone()), Ok(true));
         assert_eq!(whole.parse::<Acl>().map(|acl| acl.mode_bits()), Ok(0o777));
         for bad in [
             "",
