@@ -115,3 +115,26 @@ proptest! {
         prop_assert!(form::list(&tar[..length], |_| {}).is_err(), "{} of {}", length, tar.len());
     }
 }
+
+#[test]
+fn access_lists_that_are_none_for_linux_are_none() {
+    let entry = |tag: u8, permissions: u8| [tag, 0, permissions, 0, 0xff, 0xff, 0xff, 0xff];
+    let version = [2, 0, 0, 0];
+    let mode_alone = [&version[..], &entry(1, 6), &entry(4, 4), &entry(32, 0)].concat();
+    let more = [&version[..], &entry(1, 6), &entry(4, 4), &entry(16, 4), &entry(32, 0)].concat();
+    let cases: [(&str, &str, &[u8], bool); 5] = [
+        ("posix_acl_access", "file", &version, false),
+        ("posix_acl_access", "file", &mode_alone, false),
+        ("posix_acl_access", "file", &more, true),
+        ("posix_acl_default", "d/", &version, false),
+        ("posix_acl_default", "d/", &mode_alone, true),
+    ];
+    for (list, name, value, kept) in cases {
+        let raw = common::Raw::default().pax(b'x', &[(&format!("SCHILY.xattr.system.{list}"), value)]);
+        let raw = if name.ends_with('/') { raw.directory(name) } else { raw.file(name, "") };
+        let tree = read(&raw.end()).expect("good");
+        let (_, entry) = tree.iter().next().expect("one");
+        assert_eq!(entry.stat.xattrs().len(), usize::from(kept), "{list} {value:?}");
+        assert_eq!(lines(&read(&bytes(&tree)).expect("own")), lines(&tree));
+    }
+}

@@ -40,12 +40,8 @@ fn xattrs(member: &Member, shared: &Records) -> Result<Xattrs, TarProblem> {
         if let Some(list) = member.records.field(shared, key)
             && (member.kind == Kind::Directory || !directories)
         {
-            let value = acl(list)?.xattr_value();
-            // Linux keeps an access list only where it says more than the mode does.
-            if directories || value.len() > MODE_ONLY {
-                let name = XattrName::parse(text).expect("a name of Linux's own");
-                xattrs.insert(name, XattrValue::new(&value)?);
-            }
+            let name = XattrName::parse(text).expect("a name of Linux's own");
+            xattrs.insert(name, XattrValue::new(&acl(list)?.xattr_value())?);
         }
     }
     for (key, value) in member.records.attributes(shared) {
@@ -64,6 +60,8 @@ fn xattrs(member: &Member, shared: &Records) -> Result<Xattrs, TarProblem> {
     // A list without entries is what Linux takes as none: written where a directory would give its own.
     let lists = [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR];
     xattrs.retain(|name, value| !lists.contains(&name.as_bytes()) || value.as_bytes() != Acl::EMPTY);
+    // Nor does Linux keep one that says no more than the mode, however it came.
+    xattrs.retain(|name, value| name.as_bytes() != Acl::ACCESS_XATTR || value.as_bytes().len() != MODE_ONLY);
     Ok(xattrs)
 }
 
