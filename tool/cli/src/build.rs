@@ -39,13 +39,24 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Failure> {
         pool = pool.num_threads(usize::from(jobs));
     }
     let pool = pool.build().map_err(|error| Failure::because("threads", &error))?;
+    let there = args.out.exists();
     let out = OutDir::create(&args.out)?;
-    let stage = out.stage()?;
-    let report = pool.install(|| Build { spec: &spec, plan: &plan, inputs: &inputs, stage: &stage }.run())?;
-    commit(&stage, &out, &report)?;
+    let report = pool.install(|| build_into(&out, &spec, &plan, &inputs)).inspect_err(|_| {
+        if !there {
+            // Made for nothing; only an empty one goes.
+            let _ = std::fs::remove_dir(&args.out);
+        }
+    })?;
     let text =
         if args.json { String::from_utf8_lossy(&report.encode()).into_owned() + "\n" } else { report.text() };
     crate::output::print(&text)
+}
+
+fn build_into(out: &OutDir, spec: &Spec, plan: &Plan, inputs: &Inputs) -> Result<Report, Failure> {
+    let stage = out.stage()?;
+    let report = Build { spec, plan, inputs, stage: &stage }.run()?;
+    commit(&stage, out, &report)?;
+    Ok(report)
 }
 
 fn read_spec(path: &Path) -> Result<Spec, Failure> {
