@@ -30,7 +30,13 @@ impl Members {
         let mut members = Self::default();
         let mut archive = tar::Archive::new(At::new(file, whole));
         for entry in archive.entries_with_seek()? {
-            let entry = entry?;
+            // tar-rs quotes what it cannot read, whatever bytes that is.
+            let entry = entry.map_err(|error| match error.kind() {
+                io::ErrorKind::Other => {
+                    io::Error::new(io::ErrorKind::InvalidData, "a header of it is none of a tar")
+                }
+                _ => error,
+            })?;
             let range = Range { offset: entry.raw_file_position(), size: entry.size() };
             // Seeking past the end of a file succeeds, so a cut entry must be seen here.
             if range.offset.checked_add(range.size).is_none_or(|end| end > whole.size) {
