@@ -7,7 +7,8 @@ mod generate;
 use std::io::{self, Read, Write};
 
 use common::{lines, read};
-use ociseed_tree::{Tree, spool, tar as form};
+use ociseed_spec::{Timestamp, TreePath};
+use ociseed_tree::{Builder, Claim, Entry, Precedence, Tree, spool, tar as form};
 use proptest::prelude::*;
 
 fn bytes(tree: &Tree) -> Vec<u8> {
@@ -76,6 +77,32 @@ proptest! {
     ) {
         let back = read(&together(&shuffled)).map_err(|error| TestCaseError::fail(common::chain(&error)))?;
         prop_assert_eq!(lines(&back), lines(&tree));
+    }
+
+    #[test]
+    fn the_order_of_sources_does_not_matter(
+        (tree, places, order) in (generate::tree(true), prop::collection::vec(0..4u32, 64)).prop_flat_map(
+            |(tree, places)| (Just(tree), Just(places), Just(vec![0, 1, 2, 3]).prop_shuffle())
+        )
+    ) {
+        // Each path comes from one of four sources; directories from two, of which one has an earlier time.
+        let mut sources: [Vec<(TreePath, Entry)>; 4] = Default::default();
+        for ((path, entry), place) in tree.iter().zip(places.iter().cycle()) {
+            if entry.is_directory() {
+                let mut earlier = entry.clone();
+                earlier.stat.mtime = Timestamp::new(i64::MIN, 0);
+                sources[(*place as usize + 1) % 4].push((path.clone(), earlier));
+            }
+            sources[*place as usize].push((path.clone(), entry.clone()));
+        }
+        let mut builder = Builder::new();
+        for (number, source) in (0..).zip(order) {
+            for (path, entry) in sources[source].drain(..) {
+                builder.insert(path, entry, Claim::new(number, Precedence::Incidental));
+            }
+        }
+        let merged = builder.finish().map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
+        prop_assert_eq!(lines(&merged), lines(&tree));
     }
 
     #[test]
