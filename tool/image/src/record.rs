@@ -159,18 +159,20 @@ impl Image {
 
 /// Reads a configuration (OCI image specification, "Image Configuration"); Docker's has the same fields.
 ///
-/// Docker leaves out, or writes as null, the diff ids of an image without layers.
+/// Docker leaves out, or writes as null, the diff ids of an image without layers; others leave out the one type there is.
 fn parse_config(text: &str) -> Result<ImageConfiguration, serde_json::Error> {
     let mut document: Value = serde_json::from_str(text)?;
     if let Some(fields) = document.as_object_mut() {
         let rootfs = fields.entry("rootfs").or_insert(Value::Null);
         if rootfs.is_null() {
-            *rootfs = json!({ "type": "layers" });
+            *rootfs = json!({});
         }
-        if let Some(rootfs) = rootfs.as_object_mut()
-            && rootfs.get("diff_ids").is_none_or(Value::is_null)
-        {
-            rootfs.insert("diff_ids".into(), json!([]));
+        for (field, value) in [("type", json!("layers")), ("diff_ids", json!([]))] {
+            if let Some(rootfs) = rootfs.as_object_mut()
+                && rootfs.get(field).is_none_or(Value::is_null)
+            {
+                rootfs.insert(field.into(), value);
+            }
         }
     }
     serde_json::from_value(document)

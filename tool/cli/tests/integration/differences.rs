@@ -110,3 +110,29 @@ fn inspect_shows_files_the_largest_and_what_is_shared() {
     let message = bad(&dir, &["inspect", "one/image/web.json", "--files"], 2);
     assert!(message.contains("is an image record, which holds no files"), "{message}");
 }
+
+#[test]
+fn inspect_says_all_but_content_of_a_path_in_a_line() {
+    let dir = scratch("inspect-lines");
+    let entries = r#"
+        { text = "xyz", to = "/f", mode = "4750", owner = "7:8", mtime = "1.5", xattrs = { "user.b" = "1", "user.a" = "2" } },
+        { hardlink = "/f", to = "/g" },
+        { symlink = "f", to = "/l" },
+        { device = "c 1:3", to = "/n" },
+        { mkdir = "/o", opaque = true, xattrs = { "user.c" = "3" } },
+        { whiteout = "/w" },
+    "#;
+    fs::write(dir.join("spec.toml"), format!("[layer.l]\ncompression = \"none\"\nadd = [{entries}]\n"))
+        .expect("written");
+    good(&dir, &["build", "spec.toml", "--out", "out"]);
+    let text = good(&dir, &["inspect", "out/layer/l.tar", "--files"]);
+    let expected = [
+        "4750 file            7:8            3 1.5 /f [user.a user.b]",
+        "4750 link            7:8            0 1.5 /g = /f [user.a user.b]",
+        "0777 symlink         0:0            0 0 /l -> f",
+        "0600 char            0:0            0 0 /n c 1:3",
+        "0755 directory       0:0            0 0 /o (opaque) [user.c]",
+        "0644 whiteout        0:0            0 0 /w",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::golden;
-use crate::run::{bad, good};
+use crate::run::{bad, good, scratch};
 
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -144,4 +145,44 @@ fn layer_metadata_that_a_report_names_is_checked() {
     fs::remove_file(&path).expect("removed");
     let message = bad(&dir, &["verify", "out"], 1);
     assert!(message.contains("layer.site: ") && message.contains("No such file"), "{message}");
+}
+
+#[test]
+fn a_layer_whose_tar_is_not_what_the_configuration_says_is_found_wherever_it_is() {
+    let dir = scratch("verify-diff-ids");
+    let layer = |name: &str| {
+        format!("[layer.{name}]\ncompression = \"gzip\"\nadd = [{{ text = \"{name}\", to = \"/{name}\" }}]\n")
+    };
+    let names = ["bottom", "middle", "top"];
+    fs::write(dir.join("spec.toml"), names.map(layer).concat()).expect("written");
+    good(&dir, &["build", "spec.toml", "--out", "out"]);
+    let diff_id = |name: &str| {
+        let bytes = fs::read(dir.join(format!("out/layer/{name}.json"))).expect("read");
+        serde_json::from_slice::<serde_json::Value>(&bytes).expect("JSON")["diff-id"].clone()
+    };
+    let layers = names.map(|name| format!("layer/{name}.tar.gz"));
+    let listed = serde_json::json!([{ "Config": "config.json", "RepoTags": ["a:1"], "Layers": layers }]);
+    fs::write(dir.join("out/manifest.json"), listed.to_string()).expect("written");
+    // Blobs are what their digests say, so that only the tars in them can be wrong.
+    let archive = |diff_ids: &[serde_json::Value]| {
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        fs::write(dir.join("out/config.json"), config.to_string()).expect("written");
+        let mut tar = Command::new("tar");
+        tar.args(["-C", "out", "-cf", "saved.tar", "manifest.json", "config.json", "layer"]);
+        assert!(tar.current_dir(&dir).status().expect("tar runs").success());
+    };
+    archive(&names.map(diff_id));
+    good(&dir, &["verify", "saved.tar"]);
+    let other = format!("sha256:{}", "0".repeat(64));
+    for (number, name) in names.iter().enumerate() {
+        let mut diff_ids = names.map(diff_id);
+        diff_ids[number] = other.as_str().into();
+        archive(&diff_ids);
+        let message = bad(&dir, &["verify", "saved.tar"], 1);
+        let found = diff_id(name).as_str().expect("text").to_owned();
+        assert!(message.contains(&format!("diff id: expected {other}, found {found}")), "{name}: {message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
 }
