@@ -222,6 +222,9 @@ pub enum AddError {
     /// A link target that no file system takes.
     #[error("symlink target must have 1 to 4095 bytes without NUL")]
     Target,
+    /// A name that means in a layer that something is not there.
+    #[error("path `{0}` has a part that begins with `.wh.`, which means a whiteout in a layer{1}")]
+    WhiteoutName(TreePath, &'static str),
     /// A whiteout whose name in the layer would be too long.
     #[error("whiteout `{0}`: its last part has more than 251 bytes, which `.wh.` makes too long")]
     LongWhiteout(TreePath),
@@ -266,6 +269,10 @@ impl Add {
             if target.is_empty() || target.len() >= 4096 || target.contains('\0'))
         {
             return Err(AddError::Target);
+        }
+        if to.parts().any(|part| part.starts_with(b".wh.")) {
+            let why = if kind == "whiteout" { ": say the path that is gone" } else { ": use `whiteout`" };
+            return Err(AddError::WhiteoutName(to, why));
         }
         if source == Source::Whiteout && to.name().len() > 251 {
             return Err(AddError::LongWhiteout(to));
@@ -410,6 +417,10 @@ mod tests {
             r#"{"layer":"a","owner":"1:1"}"#,
             r#"{"tar":"a","status":false}"#,
             r#"{"fifo":"/a","xattrs":{"user.a":"b"}}"#,
+            r#"{"text":"x","to":"/a/.wh.x"}"#,
+            r#"{"mkdir":"/a/.wh..wh..opq"}"#,
+            r#"{"tar":"x","to":"/.wh.x/y"}"#,
+            r#"{"whiteout":"/.wh.x"}"#,
         ];
         for text in bad {
             let add: Add = serde_json::from_str(text).expect(text);
