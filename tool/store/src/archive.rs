@@ -43,6 +43,12 @@ pub enum ArchiveError {
         /// What is wrong.
         source: io::Error,
     },
+    /// It is a directory, as layouts are.
+    #[error("`{place}` is a directory: an OCI archive is a tar, a directory is a layout")]
+    Directory {
+        /// The archive, as it was named.
+        place: String,
+    },
     /// It is compressed as a whole; archives are plain tars.
     #[error("`{place}` is compressed with {with}: an OCI archive is a plain tar")]
     Compressed {
@@ -85,9 +91,9 @@ impl Archive {
     /// It is no whole tar, is compressed, or holds no image layout.
     pub fn open(file: File, place: impl Into<String>) -> Result<Self, ArchiveError> {
         let (file, place) = (Arc::new(file), place.into());
-        let whole = file.metadata().map(|metadata| Range { offset: 0, size: metadata.len() });
-        match whole {
-            Ok(whole) => Self::scan(file, whole, place),
+        match file.metadata() {
+            Ok(metadata) if metadata.is_dir() => Err(ArchiveError::Directory { place }),
+            Ok(metadata) => Self::scan(file, Range { offset: 0, size: metadata.len() }, place),
             Err(source) => Err(ArchiveError::Tar { place, source }),
         }
     }

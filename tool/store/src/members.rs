@@ -1,9 +1,13 @@
 //! The files of a tar that lies in a file, found by one scan of its headers and read in place.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use cap_std::fs::{File, FileExt as _};
+
+/// The most that all headers of one entry have: no program writes names and records of more.
+const MAX_HEADERS: u64 = 4 << 20;
 
 /// A run of bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +32,8 @@ impl Members {
     /// Scans a tar that lies in a range of a file.
     pub(crate) fn scan(file: &File, whole: Range) -> io::Result<Self> {
         let mut members = Self::default();
-        let mut archive = tar::Archive::new(At::new(file, whole));
+        let left = Cell::new(MAX_HEADERS);
+        let mut archive = tar::Archive::new(Headers { at: At::new(file, whole), left: &left });
         for entry in archive.entries_with_seek()? {
             // tar-rs quotes what it cannot read, whatever bytes that is.
             let entry = entry.map_err(|error| match error.kind() {
@@ -37,6 +42,7 @@ impl Members {
                 }
                 _ => error,
             })?;
+            left.set(MAX_HEADERS);
             let range = Range { offset: entry.raw_file_position(), size: entry.size() };
             // Seeking past the end of a file succeeds, so a cut entry must be seen here.
             if range.offset.checked_add(range.size).is_none_or(|end| end > whole.size) {
@@ -153,5 +159,31 @@ impl Seek for At<'_> {
         };
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
+    }
+}
+
+/// What is read of a tar for its headers: data are passed over, but a PAX header or a long name that says that it
+/// has gigabytes would come into memory.
+struct Headers<'a> {
+    at: At<'a>,
+    /// How much may be read before the next entry.
+    left: &'a Cell<u64>,
+}
+
+impl Read for Headers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.at.read(buffer)?;
+        let left = self.left.get().checked_sub(count as u64).ok_or_else(|| {
+            let error = format!("headers of one entry have more than {MAX_HEADERS} bytes");
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        })?;
+        self.left.set(left);
+        Ok(count)
+    }
+}
+
+impl Seek for Headers<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at.seek(to)
     }
 }

@@ -229,3 +229,28 @@ fn mistakes_are_named() {
         assert!(text.contains(message), "{text}: {message}");
     }
 }
+
+#[test]
+fn a_directory_is_no_archive() {
+    let dir = Dir::open_ambient_dir(scratch(""), ambient_authority()).expect("there");
+    let error = Archive::open(dir.open(".").expect("there"), "d").expect_err("a directory");
+    assert_eq!(error.to_string(), "`d` is a directory: an OCI archive is a tar, a directory is a layout");
+}
+
+#[test]
+fn headers_that_say_that_they_have_gigabytes_are_not_read() {
+    const SIZE: u64 = 6 << 30;
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(SIZE);
+        header.set_cksum();
+        let dir = Dir::open_ambient_dir(scratch(""), ambient_authority()).expect("there");
+        dir.write("long.tar", header.as_bytes()).expect("written");
+        let file = dir.open_with("long.tar", cap_std::fs::OpenOptions::new().write(true)).expect("there");
+        file.set_len(SIZE + 2048).expect("a hole");
+        let error = Archive::open(dir.open("long.tar").expect("there"), "long.tar").expect_err("too long");
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(source.contains("headers of one entry have more than 4194304 bytes"), "{kind:?}: {source}");
+    }
+}
