@@ -21,6 +21,11 @@ impl Links {
         }
     }
 
+    /// Remembers again what was taken.
+    pub(crate) fn put_back(&mut self, target: &TreePath, names: impl Iterator<Item = TreePath>) {
+        self.0.entry(target.clone()).or_default().extend(names);
+    }
+
     /// Forgets and returns the links that name a path, sorted.
     pub(crate) fn take(&mut self, target: &TreePath) -> Vec<TreePath> {
         let mut names = self.0.remove(target).unwrap_or_default();
