@@ -22,6 +22,9 @@ pub enum ConfigError {
     /// An environment variable's name cannot be written.
     #[error("environment variable `{0}`: a name is not empty and has no `=`")]
     EnvironmentName(String),
+    /// A text that becomes an argument of a system call, none of which takes NUL.
+    #[error("{0} `{1}` has a NUL byte")]
+    Nul(&'static str, String),
     /// A port is not spelt as the OCI image specification says.
     #[error("exposed port `{0}` is not a number with `/tcp`, `/udp` or `/sctp`")]
     Port(String),
@@ -55,6 +58,7 @@ pub(crate) fn merge(
 }
 
 fn run_config(config: &mut Map<String, Value>, spec: &ImageSpec) -> Result<(), ConfigError> {
+    refuse_nul(spec)?;
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             config.insert(key.into(), value);
@@ -74,12 +78,27 @@ fn run_config(config: &mut Map<String, Value>, spec: &ImageSpec) -> Result<(), C
     add_keys(config, "Labels", spec.labels.iter().map(|(name, value)| (name.clone(), json!(value))))?;
     for port in &spec.exposed_ports {
         let (number, protocol) = port.split_once('/').ok_or_else(|| ConfigError::Port(port.clone()))?;
-        if number.parse::<u16>().is_err() || !["tcp", "udp", "sctp"].contains(&protocol) {
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits || number.parse::<u16>().is_err() || !["tcp", "udp", "sctp"].contains(&protocol) {
             return Err(ConfigError::Port(port.clone()));
         }
     }
     add_keys(config, "ExposedPorts", spec.exposed_ports.iter().map(|port| (port.clone(), json!({}))))?;
     add_keys(config, "Volumes", spec.volumes.iter().map(|path: &TreePath| (path.to_string(), json!({}))))
+}
+
+fn refuse_nul(spec: &ImageSpec) -> Result<(), ConfigError> {
+    let words = |what, words: &[String]| words.iter().map(|word| (what, word.clone())).collect::<Vec<_>>();
+    let texts = [
+        words("argument", spec.entrypoint.as_deref().unwrap_or_default()),
+        words("argument", spec.cmd.as_deref().unwrap_or_default()),
+        spec.env.iter().map(|(name, value)| ("environment variable", format!("{name}={value}"))).collect(),
+        words("user", spec.user.as_slice()),
+    ];
+    match texts.into_iter().flatten().find(|(_, text)| text.contains('\0')) {
+        Some((what, text)) => Err(ConfigError::Nul(what, text.replace('\0', "\\0"))),
+        None => Ok(()),
+    }
 }
 
 /// Replaces variables in place and appends new ones, sorted.
@@ -92,12 +111,13 @@ fn merge_environment(
     }
     let mut left = new.clone();
     let variables = list(config, "Env")?;
-    for variable in variables.iter_mut() {
-        let name = variable.as_str().and_then(|text| text.split('=').next());
-        if let Some((name, value)) = name.and_then(|name| left.remove_entry(name)) {
-            *variable = json!(format!("{name}={value}"));
-        }
-    }
+    // A base may have a variable twice, of which the last counts: none of its values may stay.
+    variables.retain_mut(|variable| {
+        let name = variable.as_str().and_then(|text| text.split('=').next()).unwrap_or_default();
+        let Some((name, value)) = new.get_key_value(name) else { return true };
+        *variable = json!(format!("{name}={value}"));
+        left.remove(name).is_some()
+    });
     variables.extend(left.into_iter().map(|(name, value)| json!(format!("{name}={value}"))));
     Ok(())
 }
@@ -204,10 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_that_the_base_has_twice_is_replaced_whole() {
+        let base = r#"{"config":{"Env":["A=1","B=1","A=2","C=1","C=2"]}}"#;
+        let spec = ImageSpec { env: [("A".to_owned(), "3".to_owned())].into(), ..ImageSpec::default() };
+        let config = merge(Some(base), &Platform::default(), &spec, &[]).expect("good");
+        let config: Value = serde_json::from_slice(&config).expect("JSON");
+        assert_eq!(config["config"]["Env"], json!(["A=3", "B=1", "C=1", "C=2"]));
+    }
+
+    #[test]
     fn bad_values_are_refused() {
         let port = ImageSpec { exposed_ports: vec!["http".to_owned()], ..ImageSpec::default() };
         let name = ImageSpec { env: [("A=B".to_owned(), String::new())].into(), ..ImageSpec::default() };
-        for spec in [port, name] {
+        let sign = ImageSpec { exposed_ports: vec!["+80/tcp".to_owned()], ..ImageSpec::default() };
+        let value = ImageSpec { env: [("A".to_owned(), "\0".to_owned())].into(), ..ImageSpec::default() };
+        let argument = ImageSpec { cmd: Some(vec!["a\0".to_owned()]), ..ImageSpec::default() };
+        for spec in [port, name, sign, value, argument] {
             assert!(merge(None, &Platform::default(), &spec, &[]).is_err(), "{spec:?}");
         }
         assert!(merge(Some("{\"config\":3}"), &Platform::default(), &ImageSpec::default(), &[]).is_err());
