@@ -84,6 +84,14 @@ impl TreePath {
         self.0.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
     }
 
+    /// Tells whether this path is in the directory `above`, at any depth.
+    pub fn is_below(&self, above: &Self) -> bool {
+        match above.is_root() {
+            true => !self.is_root(),
+            false => self.0.strip_prefix(&*above.0).is_some_and(|rest| rest.first() == Some(&b'/')),
+        }
+    }
+
     /// Returns this path below `base`.
     pub fn below(&self, base: &Self) -> Self {
         match (base.is_root(), self.is_root()) {
@@ -172,6 +180,21 @@ mod tests {
         paths.sort();
         let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["/a", "/a/b/c", "/a/z", "/a-", "/a.b", "/b"]);
+    }
+
+    #[test]
+    fn below_means_parts_not_bytes() {
+        let path = |text: &str| text.parse::<TreePath>().expect(text);
+        for (below, above, expected) in [
+            ("/a/b/c", "/a", true),
+            ("/a/b", "/a/b", false),
+            ("/a/bc", "/a/b", false),
+            ("/a", "/a/b", false),
+            ("/a", "/", true),
+            ("/", "/", false),
+        ] {
+            assert_eq!(path(below).is_below(&path(above)), expected, "{below} {above}");
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl<'a> Selection<'a> {
         let mut chosen = BTreeSet::new();
         let mut excluded: Option<TreePath> = None;
         for (path, _) in tree {
-            if excluded.as_ref().is_some_and(|above| is_below(path, above)) {
+            if excluded.as_ref().is_some_and(|above| path.is_below(above)) {
                 continue;
             }
             if self.excludes(path) {
@@ -126,10 +126,6 @@ fn note(used: &mut [bool], matches: impl Fn(usize) -> bool) -> bool {
         any |= matched;
     }
     any
-}
-
-fn is_below(path: &TreePath, above: &TreePath) -> bool {
-    path.as_bytes().strip_prefix(above.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 #[cfg(test)]

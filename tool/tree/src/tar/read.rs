@@ -284,7 +284,7 @@ impl Collected {
         // Whatever leads to a path sorts before it, so that nothing has to be looked up, which takes time with long paths.
         let mut above: Vec<&TreePath> = Vec::new();
         for (path, entry) in &self.entries {
-            while above.last().is_some_and(|top| !is_below(path, top)) {
+            while above.last().is_some_and(|top| !path.is_below(top)) {
                 above.pop();
             }
             let length = path.as_bytes().len().checked_sub(path.name().len() + 1);
@@ -342,10 +342,6 @@ impl Collected {
             first[file].get_or_insert(path);
         }
     }
-}
-
-fn is_below(path: &TreePath, above: &TreePath) -> bool {
-    path.as_bytes().strip_prefix(above.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// What stands for a file with several names until all are known.
