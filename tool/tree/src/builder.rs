@@ -443,22 +443,19 @@ mod tests {
         }
     }
 
+    /// Two seconds; an hour, which no run of the tests waits for, where each replaced name looks at all others.
     #[test]
     fn replacing_many_names_of_one_file_takes_no_longer_than_making_them() {
-        #[expect(clippy::disallowed_methods, reason = "a test of time")]
-        let begun = std::time::Instant::now();
         let mut builder = Builder::new();
         for source in [0, 1] {
             let name = |number: u32| path(&format!("/l/{number:06}"));
             builder.insert(name(0), file(), replacing(source));
-            for number in 1..10_000 {
+            for number in 1..20_000 {
                 let link = Entry { node: Node::Link(name(0)), ..file() };
                 builder.insert(name(number), link, replacing(source));
             }
         }
-        assert_eq!(builder.finish().expect("no conflict").len(), 10_001);
-        // A second here; minutes where each replaced name looks at all others.
-        assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+        assert_eq!(builder.finish().expect("no conflict").len(), 20_001);
     }
 
     #[test]
