@@ -1,7 +1,11 @@
 """Every form of bundle, as every tool that reads images takes it: accepted, with the digests that it had, and it runs."""
 
+import gzip
 import hashlib
 import json
+import re
+import subprocess
+import time
 import unittest
 from pathlib import Path
 
@@ -39,13 +43,15 @@ def upstream(path):
 
     manifests = []
     for architecture in ("amd64", "arm64"):
-        tar = blob(probe_image.tar(layers(architecture)[0]))
+        tar = probe_image.tar(layers(architecture)[0])
+        # crane takes no others.
+        packed = blob(gzip.compress(tar, mtime=0))
         config = {"architecture": architecture, "os": "linux", "config": {"Healthcheck": {"Test": ["NONE"]}},
                   "rootfs": {"type": "layers", "diff_ids": [probe_image.digest_of(tar)]}}  # fmt: skip
         config = blob(json.dumps(config, indent=1).encode())
         manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "x-unknown": 1,
                     "config": descriptor("application/vnd.oci.image.config.v1+json", config),
-                    "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", tar)]}  # fmt: skip
+                    "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+gzip", packed)]}  # fmt: skip
         manifest = blob(json.dumps(manifest, indent=2).encode())
         platform = {"architecture": architecture, "os": "linux"}
         manifests.append(descriptor("application/vnd.oci.image.manifest.v1+json", manifest, platform=platform))
@@ -63,10 +69,10 @@ def upstream(path):
     return probe_image.write_directory(path, files), subject["digest"], unnamed["digest"]
 
 
-class Bundles(unittest.TestCase):
+class Bundles(test_probe.Case):
     @classmethod
     def setUpClass(cls):
-        cls.directory = rig.scratch_directory()
+        super().setUpClass()
         _, cls.index_digest, cls.signature_digest = upstream(cls.directory / "upstream")
         spec = []
         for name in ("one", "two"):
@@ -128,27 +134,44 @@ class Bundles(unittest.TestCase):
     def test_crane_validates(self):
         if not Path("/usr/bin/crane").exists():
             # Debian has it from forky on.
-            self.assertLess(rig.Containerd().version, (2,))
+            self.assertLess(rig.installed_containerd(), (2,))
             return
-        for path in (self.bundle("docker-archive", "-base"),):
-            rig.run(["crane", "validate", "--tarball", path])
+        rig.run(["crane", "validate", "--tarball", self.bundle("docker-archive", "-base")])
         self.assertNotEqual(rig.run(["crane", "validate", "--tarball", self.broken()], check=False).returncode, 0)
+        # Other forms it validates in a registry; it brings one along.
+        log = (self.directory / "registry.log").open("w+")
+        with subprocess.Popen(["crane", "registry", "serve", "--address", "127.0.0.1:0"], stdout=log, stderr=log) as registry:
+            try:
+                host = self.address_in(log)
+                for form, name, more in (
+                    ("layout", ONE, ""), ("oci-archive", TWO, ""), ("oci-archive", MULTI, "-multi"), ("layout", ONE, "-base"),
+                ):  # fmt: skip
+                    target = f"{host}/{form}{more}"
+                    rig.run(["skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false",
+                             self.source(form, name, more), f"docker://{target}:1"])  # fmt: skip
+                    rig.run(["crane", "validate", "--insecure", "--remote", f"{target}:1"])
+            finally:
+                registry.terminate()
+
+    def address_in(self, log):
+        """Waits until the registry says where it serves."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            found = re.search(r"serving on port (\d+)|127\.0\.0\.1:([1-9]\d*)", Path(log.name).read_text())
+            if found:
+                return f"127.0.0.1:{found[1] or found[2]}"
+            time.sleep(0.05)
+        self.fail(Path(log.name).read_text())
 
     def broken(self):
         """The same archive with a byte of a layer changed: whoever accepts it validates nothing."""
         content = bytearray(self.bundle("docker-archive", "-base").read_bytes())
-        at = content.index(b"signed") if b"signed" in content else content.index(b"amd64")
-        content[at] ^= 1
+        content[content.index(b"\x1f\x8b\x08") + 1000] ^= 1
         path = self.directory / "broken.tar"
         path.write_bytes(content)
         return path
 
     # Engines
-
-    def engines(self):
-        for make in rig.engines().values():
-            with make() as engine, self.subTest(engine=str(engine)):
-                yield engine
 
     def forms(self, engine):
         """The forms that an engine loads as a file."""
@@ -171,18 +194,19 @@ class Bundles(unittest.TestCase):
         return engine.podman("image", "inspect", "--format", "{{.Digest}}", name).stdout.strip()
 
     def test_engines_load_every_form_and_run_every_image(self):
-        for engine in self.engines():
-            for form in self.forms(engine):
-                self.load(engine, form, (ONE, TWO))
-                for name, key in ((ONE, "one"), (TWO, "two")):
-                    if test_probe.is_graph_driver(engine):
-                        self.assertEqual(self.digest_in(engine, name), self.config_digest(key))
-                    elif not (engine.name == "podman" and form == "docker-archive"):
-                        # podman makes a manifest of its own for what it reads as Docker's.
-                        self.assertEqual(self.digest_in(engine, name), self.manifest_digest(key), (form, name))
-                    lines = probe.differences(probe_image.listing([layers(key)[0], layers("one")[1]]),
-                                              probe.inside(engine, name, ["/ociseed-probe"] if key == "one" else ()), engine)  # fmt: skip
-                    self.assertEqual(lines, "", (form, name))
+        for make in rig.engines().values():
+            with self.each(make) as engine:
+                for form in self.forms(engine):
+                    self.load(engine, form, (ONE, TWO))
+                    for name, key in ((ONE, "one"), (TWO, "two")):
+                        if test_probe.is_graph_driver(engine):
+                            self.assertEqual(self.digest_in(engine, name), self.config_digest(key))
+                        elif not (engine.name == "podman" and form == "docker-archive"):
+                            # podman makes a manifest of its own for what it reads as Docker's.
+                            self.assertEqual(self.digest_in(engine, name), self.manifest_digest(key), (form, name))
+                        lines = probe.differences(probe_image.listing([layers(key)[0], layers("one")[1]]),
+                                                  probe.inside(engine, name, ["/ociseed-probe"] if key == "one" else ()), engine)  # fmt: skip
+                        self.assertEqual(lines, "", (form, name))
 
     def test_podman_pulls_every_form(self):
         with rig.Podman() as podman:
@@ -199,13 +223,14 @@ class Bundles(unittest.TestCase):
             target = rig.scratch_directory()
             rig.run(["skopeo", "--insecure-policy", "copy", "--preserve-digests", self.source(form, ONE, "-base"), f"dir:{target}"])
             self.assertEqual(probe_image.digest_of((target / "manifest.json").read_bytes()), expected)
-        for engine in self.engines():
-            for form in self.forms(engine):
-                self.load(engine, form, (ONE,), "-base")
-                if test_probe.is_graph_driver(engine):
-                    self.assertEqual(self.digest_in(engine, ONE), self.config_digest("base"))
-                elif not (engine.name == "podman" and form == "docker-archive"):
-                    self.assertEqual(self.digest_in(engine, ONE), expected, form)
+        for make in rig.engines().values():
+            with self.each(make) as engine:
+                for form in self.forms(engine):
+                    self.load(engine, form, (ONE,), "-base")
+                    if test_probe.is_graph_driver(engine):
+                        self.assertEqual(self.digest_in(engine, ONE), self.config_digest("base"))
+                    elif not (engine.name == "podman" and form == "docker-archive"):
+                        self.assertEqual(self.digest_in(engine, ONE), expected, form)
 
     def test_an_untouched_index_keeps_its_digest_and_its_signature(self):
         for form in ("layout", "oci-archive"):
@@ -217,27 +242,31 @@ class Bundles(unittest.TestCase):
         signature = self.bundle("layout", "-multi") / "blobs" / self.signature_digest.replace(":", "/")
         (payload,) = json.loads(signature.read_text())["layers"]
         self.assertEqual((self.bundle("layout", "-multi") / "blobs" / payload["digest"].replace(":", "/")).read_bytes(), b"signed by nobody")
-        for engine in self.engines():
-            if test_probe.is_graph_driver(engine):
-                continue
-            self.load(engine, "oci-archive", (MULTI,), "-multi")
-            if engine.name != "podman":
-                # podman keeps of an index only the image of its own platform.
-                self.assertEqual(self.digest_in(engine, MULTI), self.index_digest)
-            self.assertEqual(probe.differences(probe_image.listing([layers("amd64")[0]]), probe.inside(engine, MULTI), engine), "")
+        for make in rig.engines().values():
+            with self.each(make) as engine:
+                if test_probe.is_graph_driver(engine):
+                    continue
+                self.load(engine, "oci-archive", (MULTI,), "-multi")
+                if engine.name != "podman":
+                    # podman keeps of an index only the image of its own platform.
+                    self.assertEqual(self.digest_in(engine, MULTI), self.index_digest)
+                self.assertEqual(probe.differences(probe_image.listing([layers("amd64")[0]]), probe.inside(engine, MULTI), engine), "")
 
     # Bases
 
     def test_what_docker_saves_is_a_base(self):
         """Of each version and store: over it, or as it is, and it runs again."""
-        for engine in self.engines():
-            if engine.name != "docker":
-                continue
-            engine.load(self.bundle("docker-archive"))
-            work = rig.scratch_directory()
-            engine.docker("save", "--output", work / "saved.tar", ONE, TWO)
-            (work / "more").write_text("more")
-            spec = f'''
+        for make in rig.engines().values():
+            with self.each(make) as engine:
+                if engine.name == "docker":
+                    self.save_and_load_again(engine)
+
+    def save_and_load_again(self, engine):
+        engine.load(self.bundle("docker-archive"))
+        work = rig.scratch_directory()
+        engine.docker("save", "--output", work / "saved.tar", ONE, TWO)
+        (work / "more").write_text("more")
+        spec = f'''
 [layer.more]
 compression = "gzip"
 add = [{{ file = "more", to = "/d/more" }}, {{ whiteout = "/d/word" }}]
@@ -250,15 +279,15 @@ layers = ["more"]
 format = "docker-archive"
 images = {{ "docker.io/library/same:1" = "same", "docker.io/library/over:1" = "over" }}
 '''
-            out = build(work, spec)
-            rig.run([OCISEED, "verify", out])
-            engine.load(out / "bundle" / "again.tar")
-            base = [layers("two")[0], layers("one")[1]]
-            same = probe.inside(engine, "docker.io/library/same:1", ())
-            self.assertEqual(probe.differences(probe_image.listing(base), same, engine), "")
-            over = {entry["path"] for entry in probe.inside(engine, "docker.io/library/over:1", ()).entries}
-            self.assertLessEqual({"/d/b", "/d/more"}, over)
-            self.assertFalse({"/d/a", "/d/word"} & over)
+        out = build(work, spec)
+        rig.run([OCISEED, "verify", out])
+        engine.load(out / "bundle" / "again.tar")
+        base = [layers("two")[0], layers("one")[1]]
+        same = probe.inside(engine, "docker.io/library/same:1", ())
+        self.assertEqual(probe.differences(probe_image.listing(base), same, engine), "")
+        over = {entry["path"] for entry in probe.inside(engine, "docker.io/library/over:1", ()).entries}
+        self.assertLessEqual({"/d/b", "/d/more"}, over)
+        self.assertFalse({"/d/a", "/d/word"} & over)
 
 
 if __name__ == "__main__":
