@@ -10,26 +10,34 @@ use crate::{Entry, Node, Stat, Tree};
 ///
 /// Links have no mode and no access list, only files have capabilities, only directories a default list, only
 /// these two xattrs of users.
-pub fn apply(attributes: &Attributes, entry: &mut Entry) {
+///
+/// Tells whether anything was put.
+pub fn apply(attributes: &Attributes, entry: &mut Entry) -> bool {
     let Entry { stat, node } = entry;
     let link = matches!(node, Node::Symlink(_));
+    let mut put = false;
     if let Some(owner) = attributes.owner {
         stat.owner = owner;
+        put = true;
     }
     if attributes.user.is_some() || attributes.group.is_some() {
         let user = attributes.user.as_ref().or(stat.user()).cloned();
         let group = attributes.group.as_ref().or(stat.group()).cloned();
         stat.set_names(user, group);
+        put = true;
     }
     if let Some(mtime) = attributes.mtime {
         stat.mtime = mtime;
+        put = true;
     }
     if let Some(mode) = attributes.mode.filter(|_| !link) {
         stat.mode = mode;
+        put = true;
     }
     let takes_user = matches!(node, Node::File(_) | Node::Directory { .. });
     for (name, value) in attributes.xattrs.iter().filter(|(name, _)| takes_user || !name.is_user()) {
         stat.set_xattr(name.clone(), value.clone());
+        put = true;
     }
     if let Some(acl) = attributes.acl.as_ref().filter(|_| !link) {
         // Linux keeps both in step: whoever sets the mode afterwards sets it to what the list says.
@@ -37,13 +45,17 @@ pub fn apply(attributes: &Attributes, entry: &mut Entry) {
         if !acl.is_mode_alone() {
             set(stat, Acl::ACCESS_XATTR, &acl.xattr_value());
         }
+        put = true;
     }
     if let Some(acl) = attributes.default_acl.as_ref().filter(|_| matches!(node, Node::Directory { .. })) {
         set(stat, Acl::DEFAULT_XATTR, &acl.xattr_value());
+        put = true;
     }
     if let Some(capabilities) = attributes.capabilities.as_ref().filter(|_| matches!(node, Node::File(_))) {
         set(stat, Capabilities::XATTR, &capabilities.xattr_value());
+        put = true;
     }
+    put
 }
 
 fn set(stat: &mut Stat, name: &[u8], value: &[u8]) {
@@ -54,7 +66,7 @@ fn set(stat: &mut Stat, name: &[u8], value: &[u8]) {
 /// Applies rules in order; all names of one file change together.
 ///
 /// # Errors
-/// The numbers of rules that match nothing.
+/// The numbers of rules that match nothing, or only what cannot have what they say.
 pub fn apply_rules(tree: &mut Tree, rules: &[Rule]) -> Result<(), Vec<usize>> {
     let mut unmatched = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
@@ -66,8 +78,7 @@ pub fn apply_rules(tree: &mut Tree, rules: &[Rule]) -> Result<(), Vec<usize>> {
                 Node::Whiteout => {}
                 Node::Link(target) => through_links.push(target.clone()),
                 node if rule.kind.is_none_or(|kind| kind == kind_of(node)) => {
-                    apply(&attributes, entry);
-                    found = true;
+                    found |= apply(&attributes, entry);
                 }
                 _ => {}
             }
@@ -76,8 +87,7 @@ pub fn apply_rules(tree: &mut Tree, rules: &[Rule]) -> Result<(), Vec<usize>> {
             if let Some(entry) = tree.entries.get_mut(&target)
                 && rule.kind.is_none_or(|kind| kind == kind_of(&entry.node))
             {
-                apply(&attributes, entry);
-                found = true;
+                found |= apply(&attributes, entry);
             }
         }
         if !found {
@@ -140,9 +150,10 @@ mod tests {
     #[test]
     fn a_rule_that_matches_nothing_is_named() {
         let rules = rules(
-            r#"[{"path":"**","mtime":1},{"path":"none","mtime":1},{"path":"bin","kind":"file","mtime":1}]"#,
+            r#"[{"path":"**","mtime":1},{"path":"none","mtime":1},{"path":"bin","kind":"file","mtime":1},
+                {"path":"bin/l","mode":"0600"},{"path":"bin","capabilities":"cap_kill=ep"}]"#,
         );
-        assert_eq!(apply_rules(&mut tree(), &rules), Err(vec![1, 2]));
+        assert_eq!(apply_rules(&mut tree(), &rules), Err(vec![1, 2, 3, 4]));
     }
 
     #[test]

@@ -197,6 +197,13 @@ fn mistakes_in_sources() {
         assert!(message.contains(part), "{entries}: {message}");
         assert!(!dir.join("out/report.json").exists(), "{entries}");
     }
+    let fifo = "mkfifo fifo";
+    assert!(Command::new("sh").args(["-c", fifo]).current_dir(&dir).status().expect("sh runs").success());
+    for kind in ["tar", "deb"] {
+        fs::write(dir.join("spec.toml"), layer(&format!("{{ {kind} = \"fifo\" }}"))).expect("written");
+        let message = bad(&dir, &["build", "spec.toml", "--out", "out"], 1);
+        assert!(message.contains("`fifo` is no regular file"), "{message}");
+    }
     fs::write(dir.join("spec.toml"), "[layer.l]\nset = [{ path = \"none\", mode = \"0600\" }]\n")
         .expect("written");
     let message = bad(&dir, &["build", "spec.toml", "--out", "out"], 2);
@@ -255,6 +262,12 @@ fn packages_bring_their_files_and_say_what_they_are() {
     assert_eq!(metadata["packages"], packages);
     let text = good(&dir, &["build", "spec.toml", "--out", "out"]);
     assert!(text.contains("two 1:2-3: not run: postinst, prerm"), "{text}");
+
+    // The one that wins is the one that is there.
+    listing(&dir, &layer("{ deb = \"one.deb\" }, { deb = \"one.deb\", replace = true }"));
+    let metadata: Value =
+        serde_json::from_slice(&fs::read(dir.join("out/layer/l.json")).expect("read")).expect("JSON");
+    assert_eq!(metadata["packages"], serde_json::json!([package("one")]));
 
     let lines = listing(&dir, &layer("{ deb = \"one.deb\", status = false }"));
     assert!(paths(&lines).iter().all(|path| !path.starts_with("/var")), "{lines:?}");

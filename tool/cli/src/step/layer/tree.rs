@@ -53,7 +53,10 @@ pub(crate) fn tree(spec: &LayerSpec, sources: &Sources<'_>, place: &str) -> Resu
         if twice { failure.hint(hint.to_owned()) } else { failure }
     })?;
     apply_rules(&mut tree, &spec.set).map_err(|unmatched| {
-        let say = |index: usize| format!("{place}.set[{index}]: `{}` matches nothing", spec.set[index].path);
+        let say = |index: usize| {
+            let path = &spec.set[index].path;
+            format!("{place}.set[{index}]: `{path}` matches nothing that can have what the rule says")
+        };
         Failure::usages(unmatched.into_iter().map(say).collect())
     })?;
     packages.sort();
@@ -160,6 +163,11 @@ impl Making<'_> {
         let (file, shown) = open(&found)?;
         let read = deb::read(file, shown, &mut || self.sources.scratch.file())
             .map_err(|error| Failure::because(place, &error))?;
+        // With `replace` the later one wins; without, their files contradict each other.
+        let same = |other: &Package| {
+            (&other.name, &other.architecture) == (&read.package.name, &read.package.architecture)
+        };
+        self.packages.retain(|other| !same(other));
         self.packages.push(read.package.clone());
         let status = status.then(|| read.status_files());
         let mut taken = self.chosen(read.tree, filter, entry, place)?;
@@ -182,6 +190,11 @@ impl Making<'_> {
 }
 
 fn open(found: &Place) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
+    let metadata = found.dir.metadata(&found.path).map_err(|error| found.failure(&error))?;
+    if !metadata.is_file() {
+        // Asked before it is opened, which with a fifo would wait for a writer.
+        return Err(Failure::new(format!("`{}` is no regular file", found.shown)));
+    }
     let file = found.dir.open(&found.path).map_err(|error| found.failure(&error))?;
     Ok((Arc::new(file), Path::new(&found.shown).into()))
 }
