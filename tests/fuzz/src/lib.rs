@@ -10,12 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ociseed_image::{Image, decompress};
+use ociseed_image::Image;
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::ImageRecord;
-use ociseed_tree::{Tree, deb, listing, read_archive};
+use ociseed_tree::{Tree, deb, decompress, listing, read_archive};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
-use ociseed_image::{Image, Index, decompress};
+use ociseed_image::{Image, Index};
 use ociseed_spec::lock::{self, Lock};
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_store::{Archive, Layout};
-use ociseed_tree::tar;
+use ociseed_tree::{decompress, tar};
 
 use crate::failure::{Failure, chain};
-use crate::inputs::MAX_DOCUMENT;
+use crate::inputs::read_document;
 use crate::report::Report;
 
 /// Something that can be looked at.
@@ -83,10 +83,8 @@ impl Artifact {
         let fail =
             |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
         let read = |name: &str| {
-            let mut bytes = Vec::new();
             let file = dir.open(name).map_err(|error| fail(&error))?;
-            file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
-            Ok(bytes)
+            read_document(file, &shown)
         };
         if dir.exists("oci-layout") {
             let layout =
@@ -118,9 +116,7 @@ impl Artifact {
         let count = file.read(&mut first).map_err(fail)?;
         file.rewind().map_err(fail)?;
         if count == 1 && first[0] == b'{' {
-            let mut bytes = Vec::new();
-            file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(fail)?;
-            return Self::of_document(bytes, path);
+            return Self::of_document(read_document(file, &shown)?, path);
         }
         let copy = |file: &StdFile| file.try_clone().map(File::from_std).map_err(fail);
         let (mut layout, mut archives) = (false, false);

@@ -16,7 +16,7 @@ use crate::args::InputArgs;
 use crate::failure::Failure;
 
 /// Parameter files, metadata and records are read into memory up to this size.
-pub(crate) const MAX_DOCUMENT: u64 = 64 << 20;
+const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Finds inputs by the words that specs and parameters use for them.
 #[derive(Debug)]
@@ -105,13 +105,7 @@ fn named(place: &Path, rest: &Path, word: &str, wanted_by: &str) -> Result<Place
 impl Place {
     /// Reads a document into memory.
     pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
-        let mut bytes = Vec::new();
-        let file = self.dir.open(&self.path).map_err(|error| self.failure(&error))?;
-        file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).map_err(|error| self.failure(&error))?;
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(Failure::new(format!("`{}`: larger than {MAX_DOCUMENT} bytes", self.shown)));
-        }
-        Ok(bytes)
+        read_document(self.dir.open(&self.path).map_err(|error| self.failure(&error))?, &self.shown)
     }
 
     /// Opens the directory.
@@ -123,6 +117,18 @@ impl Place {
     pub(crate) fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         Failure::because(format_args!("`{}`", self.shown), error)
     }
+}
+
+/// Reads a document into memory; `shown` names it in messages.
+pub(crate) fn read_document(file: impl Read, shown: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(Failure::new(format!("`{shown}`: larger than {MAX_DOCUMENT} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Reads a file that the command line names.

@@ -5,9 +5,10 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use ociseed_image::{Image, decompress};
+use ociseed_image::Image;
 use ociseed_spec::lock::{BlobRef, Class, Lock};
 use ociseed_spec::{DiffId, Digest, json};
+use ociseed_tree::decompress;
 use ociseed_tree::tar::{self, Listed};
 use serde::Serialize;
 

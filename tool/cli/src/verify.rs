@@ -3,13 +3,12 @@
 use std::io::{Read, Seek};
 use std::path::Path;
 
-use ociseed_image::decompress;
 use ociseed_seed::verify::{Findings, diff_id_of, verify_images, verify_lock};
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_spec::{Digest, Hasher, json};
 use ociseed_store::Source;
-use ociseed_tree::tar;
+use ociseed_tree::{decompress, tar};
 use serde::Serialize;
 
 use crate::args::PathArgs;
@@ -160,14 +159,8 @@ fn check_digest(
 }
 
 fn hash(file: &mut impl Read) -> std::io::Result<(Digest, u64)> {
-    let (mut hasher, mut piece) = (Hasher::new(), vec![0; 128 * 1024]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => {
-                let size = hasher.size();
-                return Ok((hasher.finish(), size));
-            }
-            count => hasher.update(&piece[..count]),
-        }
-    }
+    let mut hasher = Hasher::new();
+    hasher.read(file)?;
+    let size = hasher.size();
+    Ok((hasher.finish(), size))
 }

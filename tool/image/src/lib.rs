@@ -6,7 +6,6 @@
 
 mod config;
 mod convert;
-mod decompress;
 mod descriptor;
 mod docker_archive;
 mod document;
@@ -20,7 +19,6 @@ mod record;
 mod zstandard;
 
 pub use config::ConfigError;
-pub use decompress::decompress;
 pub use descriptor::{Descriptor, DescriptorError};
 pub use docker_archive::{DockerArchiveError, MANIFEST_FILE, docker_manifest};
 pub use document::{Document, IndexDocument, Manifest, is_index, is_manifest};

@@ -62,7 +62,7 @@ fn metadata_describe_blob_and_tar() {
             (Digest::of(&tar), tar.len() as u64)
         );
         let mut back = Vec::new();
-        let mut reader = ociseed_image::decompress(&*blob).expect("good");
+        let mut reader = ociseed_tree::decompress(&*blob).expect("good");
         io::copy(&mut reader, &mut back).expect("good");
         assert!(back == tar, "{compression:?}");
     }

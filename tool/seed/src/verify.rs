@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use ociseed_image::{Document, Image, IndexDocument, decompress, is_index, is_manifest};
+use ociseed_image::{Document, Image, IndexDocument, is_index, is_manifest};
 use ociseed_spec::lock::{BlobRef, Lock, LockedImage};
 use ociseed_spec::{ChainId, DiffId, Digest, Hasher};
 use ociseed_store::{IndexEntry, Source};
+use ociseed_tree::decompress;
 
 use crate::read::{MAX_DEPTH, ReadImageError, read_document, read_image};
 
@@ -161,15 +162,7 @@ fn verify_blob(source: &dyn Source, blob: &BlobRef, diff_id: Option<&DiffId>, fi
 /// The blob cannot be read, is not what its digest says, or its compression is broken.
 pub fn diff_id_of(mut blob: impl Read) -> io::Result<DiffId> {
     let mut hasher = Hasher::new();
-    let mut tar = decompress(&mut blob)?;
-    let mut piece = vec![0; 128 * 1024];
-    loop {
-        match tar.read(&mut piece)? {
-            0 => break,
-            count => hasher.update(&piece[..count]),
-        }
-    }
-    drop(tar);
+    hasher.read(decompress(&mut blob)?)?;
     // The decompressor stops where its data ends; the digest counts to the end of the blob.
     drain(blob)?;
     Ok(DiffId::new(hasher.finish()))

@@ -5,6 +5,7 @@
 //! hexadecimal digits; no other spelling of the same value exists.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use sha2::Digest as _;
@@ -101,6 +102,23 @@ impl Hasher {
         self.size += bytes.len() as u64;
     }
 
+    /// Hashes all that a reader has left.
+    ///
+    /// # Errors
+    /// What the reader says.
+    pub fn read(&mut self, mut from: impl io::Read) -> io::Result<()> {
+        // Large enough that calls do not count.
+        let mut piece = vec![0; 128 * 1024];
+        loop {
+            match from.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.update(&piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Returns how many bytes were added so far.
     pub fn size(&self) -> u64 {
         self.size
@@ -109,6 +127,18 @@ impl Hasher {
     /// Returns the digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         Digest(self.state.finalize().into())
+    }
+}
+
+/// Hashes what is written.
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -214,12 +214,8 @@ fn parse<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, 
     serde_json::from_slice(bytes).map_err(|source| DockerError::Json { file: file.to_owned(), source })
 }
 
-fn hash(mut bytes: impl Read) -> io::Result<Digest> {
-    let (mut hasher, mut piece) = (Hasher::new(), vec![0; 128 * 1024]);
-    loop {
-        match bytes.read(&mut piece)? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&piece[..count]),
-        }
-    }
+fn hash(bytes: impl Read) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    hasher.read(bytes)?;
+    Ok(hasher.finish())
 }

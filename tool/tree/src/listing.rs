@@ -4,7 +4,7 @@
 //! same file system exactly if their listings are the same bytes.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 
 use ociseed_spec::{DeviceKind, Digest, Hasher, TreePath, json};
 use serde::Serialize;
@@ -120,22 +120,9 @@ pub fn kind(node: &Node) -> &'static str {
 }
 
 fn digest(content: &Content) -> Result<Digest, ReadError> {
-    struct Hashing(Hasher);
-
-    impl Write for Hashing {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut hashing = Hashing(Hasher::new());
-    content.copy_to(&mut hashing)?;
-    Ok(hashing.0.finish())
+    let mut hasher = Hasher::new();
+    content.copy_to(&mut hasher)?;
+    Ok(hasher.finish())
 }
 
 /// Writes the canonical listing and returns its digest, the tree digest.
