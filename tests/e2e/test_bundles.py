@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -131,11 +132,7 @@ class Bundles(test_probe.Case):
             found = {f"/{path.relative_to(root)}" for path in root.rglob("*")}
             self.assertEqual(found, {line["path"] for line in listing(self.bundle("layout"), name)})
 
-    def test_crane_validates(self):
-        if not Path("/usr/bin/crane").exists():
-            # Debian has it from forky on.
-            self.assertLess(rig.installed_containerd(), (2,))
-            return
+    def validate_with_crane(self):
         rig.run(["crane", "validate", "--tarball", self.bundle("docker-archive", "-base")])
         self.assertNotEqual(rig.run(["crane", "validate", "--tarball", self.broken()], check=False).returncode, 0)
         # Other forms it validates in a registry; it brings one along.
@@ -288,6 +285,11 @@ images = {{ "docker.io/library/same:1" = "same", "docker.io/library/over:1" = "o
         over = {entry["path"] for entry in probe.inside(engine, "docker.io/library/over:1", ()).entries}
         self.assertLessEqual({"/d/b", "/d/more"}, over)
         self.assertFalse({"/d/a", "/d/word"} & over)
+
+
+# Debian has crane from forky on: in older suites there is no such test, and where it is missing the test fails.
+if os.environ["OCISEED_SUITE"] not in ("bookworm", "trixie"):
+    Bundles.test_crane_validates = Bundles.validate_with_crane
 
 
 if __name__ == "__main__":
