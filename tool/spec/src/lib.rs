@@ -21,6 +21,7 @@ pub mod params;
 mod path;
 mod platform;
 mod reference;
+mod stamp;
 mod text;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
@@ -35,4 +36,5 @@ pub use options::{Pattern, PatternError};
 pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
+pub use stamp::Stamp;
 pub use text::hex;

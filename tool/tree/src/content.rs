@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, File, FileExt as _};
-use ociseed_spec::{Digest, Hasher};
+use ociseed_spec::{Digest, Hasher, Stamp};
 
 /// Bytes are copied in pieces of this size: large enough that calls do not count, small enough for any cache.
 const PIECE: usize = 256 * 1024;
@@ -21,7 +21,7 @@ pub struct HostFile(Handle);
 #[derive(Clone)]
 enum Handle {
     /// By an open directory and a path below it: opened for each read, so that a tree of any size holds few files open.
-    Path(Arc<Dir>, Box<Path>),
+    Path(Arc<Dir>, Box<Path>, Option<Box<Stamp>>),
     /// Held open: an archive whose members are read in any order, or a file that has no name any more.
     Open(Arc<File>, Arc<Path>),
 }
@@ -29,7 +29,23 @@ enum Handle {
 impl HostFile {
     /// Names a file; nothing is opened.
     pub fn new(dir: Arc<Dir>, path: impl Into<PathBuf>) -> Self {
-        Self(Handle::Path(dir, path.into().into()))
+        Self(Handle::Path(dir, path.into().into(), None))
+    }
+
+    /// Remembers what the file system said of the file when it was found.
+    pub fn stamped(self, stamp: Stamp) -> Self {
+        match self.0 {
+            Handle::Path(dir, path, _) => Self(Handle::Path(dir, path, Some(Box::new(stamp)))),
+            open @ Handle::Open(..) => Self(open),
+        }
+    }
+
+    /// Returns what the file system said of the file when it was found, where that was kept.
+    pub fn stamp(&self) -> Option<&Stamp> {
+        match &self.0 {
+            Handle::Path(_, _, stamp) => stamp.as_deref(),
+            Handle::Open(..) => None,
+        }
     }
 
     /// Takes an open file; `shown` names it in messages.
@@ -43,7 +59,7 @@ impl HostFile {
     /// As the operating system says.
     pub fn open(&self) -> io::Result<Arc<File>> {
         match &self.0 {
-            Handle::Path(dir, path) => dir.open(path).map(Arc::new),
+            Handle::Path(dir, path, _) => dir.open(path).map(Arc::new),
             Handle::Open(file, _) => Ok(Arc::clone(file)),
         }
     }
@@ -51,7 +67,7 @@ impl HostFile {
     /// Returns the path below the directory, or how the open file is called in messages.
     pub fn path(&self) -> &Path {
         match &self.0 {
-            Handle::Path(_, path) => path,
+            Handle::Path(_, path, _) => path,
             Handle::Open(_, shown) => shown,
         }
     }

@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, Metadata, MetadataExt};
-use ociseed_spec::{FileMode, TreePath, TreePathError};
+use cap_std::fs::{Dir, DirEntry, Metadata, MetadataExt};
+use ociseed_spec::{FileMode, Stamp, Timestamp, TreePath, TreePathError};
 
 use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
 
@@ -46,11 +46,32 @@ pub enum DirectoryError {
     Path(#[from] TreePathError),
 }
 
+/// Whether to keep what the file system says of each file, for those who want to know later whether it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamps {
+    /// Keep it, which takes some 70 bytes a file.
+    Keep,
+    /// Do not.
+    Drop,
+}
+
+/// Returns what the file system says of a file that changes whenever the file does.
+pub fn stamp(metadata: &Metadata) -> Stamp {
+    let time = |seconds, nanoseconds| Timestamp::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
+    Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        modified: time(metadata.mtime(), metadata.mtime_nsec()),
+        changed: time(metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
 /// Describes one file; links that stay below `dir` are followed.
 ///
 /// # Errors
 /// It is not there, not readable, or no regular file.
-pub fn read_file(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
+pub fn read_file(dir: &Arc<Dir>, path: &Path, stamps: Stamps) -> Result<Entry, DirectoryError> {
     let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
     if !metadata.is_file() {
         return Err(DirectoryError::Type {
@@ -59,12 +80,14 @@ pub fn read_file(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
             found: type_name(&metadata),
         });
     }
-    Ok(file_entry(dir, path, &metadata))
+    Ok(file_entry(dir, path, &metadata, stamps))
 }
 
-fn file_entry(dir: &Arc<Dir>, path: &Path, metadata: &Metadata) -> Entry {
+fn file_entry(dir: &Arc<Dir>, path: &Path, metadata: &Metadata, stamps: Stamps) -> Entry {
     let mode = FileMode::new(if metadata.mode() & 0o100 == 0 { 0o644 } else { 0o755 });
-    let content = Content::file(HostFile::new(Arc::clone(dir), path), metadata.size(), None);
+    let file = HostFile::new(Arc::clone(dir), path);
+    let file = if stamps == Stamps::Keep { file.stamped(stamp(metadata)) } else { file };
+    let content = Content::file(file, metadata.size(), None);
     Entry { stat: Stat { mode, ..Stat::FILE }, node: Node::File(content) }
 }
 
@@ -78,6 +101,7 @@ pub fn read_directory(
     dir: &Arc<Dir>,
     path: &Path,
     selection: &mut Selection<'_>,
+    stamps: Stamps,
 ) -> Result<Tree, DirectoryError> {
     let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
     if !metadata.is_dir() {
@@ -93,7 +117,8 @@ pub fn read_directory(
     while let Some((path, at)) = pending.pop() {
         let read = |source| DirectoryError::Read { path: path.clone(), source };
         for child in dir.read_dir(&path).map_err(read)? {
-            let name = child.map_err(read)?.file_name();
+            let child = child.map_err(read)?;
+            let name = child.file_name();
             let child_path = path.join(&name);
             let child_at = at.join(name.as_encoded_bytes())?;
             if selection.excludes(&child_at) {
@@ -102,7 +127,7 @@ pub fn read_directory(
             if name.as_encoded_bytes().starts_with(tar::WHITEOUT) {
                 return Err(DirectoryError::Whiteout { path: child_path });
             }
-            let entry = read_child(dir, &child_path)?;
+            let entry = read_child(dir, &child, &child_path, stamps)?;
             if entry.is_directory() {
                 pending.push((child_path, child_at.clone()));
             }
@@ -112,13 +137,19 @@ pub fn read_directory(
     Ok(Tree { entries, ..Tree::default() })
 }
 
-fn read_child(dir: &Arc<Dir>, path: &Path) -> Result<Entry, DirectoryError> {
+fn read_child(
+    dir: &Arc<Dir>,
+    child: &DirEntry,
+    path: &Path,
+    stamps: Stamps,
+) -> Result<Entry, DirectoryError> {
     let read = |source| DirectoryError::Read { path: path.into(), source };
-    let metadata = dir.symlink_metadata(path).map_err(read)?;
+    // Of the open directory: one call, where a path from the top takes three.
+    let metadata = child.metadata().map_err(read)?;
     if metadata.is_dir() {
         Ok(Entry::directory())
     } else if metadata.is_file() {
-        Ok(file_entry(dir, path, &metadata))
+        Ok(file_entry(dir, path, &metadata, stamps))
     } else if metadata.is_symlink() {
         let target = dir.read_link_contents(path).map_err(read)?;
         let target: Box<[u8]> = target.as_os_str().as_encoded_bytes().into();

@@ -7,8 +7,8 @@ use ociseed_spec::file::{Add, AddError, Entry as SpecEntry, Filter, LayerSpec, S
 use ociseed_spec::metadata::Package;
 use ociseed_spec::{Key, TreePath};
 use ociseed_tree::{
-    BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection, Tree, apply,
-    apply_rules, deb, read_archive, read_directory, read_file,
+    BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection, Stamps, Tree,
+    apply, apply_rules, deb, read_archive, read_directory, read_file,
 };
 
 use crate::failure::{Failure, chain};
@@ -106,7 +106,8 @@ impl Making<'_> {
         Ok(match source {
             Source::File(word) => {
                 let found = self.sources.inputs.find(word, place)?;
-                read_file(&found.dir, &found.path).map_err(|error| host_failure(place, &error))?
+                read_file(&found.dir, &found.path, Stamps::Drop)
+                    .map_err(|error| host_failure(place, &error))?
             }
             Source::Text(text) => Entry::file(Content::bytes(text.as_bytes())),
             Source::Symlink(target) => Entry::symlink(target.as_bytes()),
@@ -134,7 +135,7 @@ impl Making<'_> {
     ) -> Result<Taken, Failure> {
         let found = self.sources.inputs.find(word, place)?;
         let mut selection = Selection::new(filter);
-        let tree = read_directory(&found.dir, &found.path, &mut selection);
+        let tree = read_directory(&found.dir, &found.path, &mut selection, Stamps::Drop);
         let tree = tree.map_err(|error| host_failure(place, &error))?;
         let mut taken = take(selection, tree, entry, place)?;
         // The directory itself is there even when nothing is in it.

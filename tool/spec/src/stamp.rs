@@ -1,0 +1,56 @@
+//! What a file system says of a file that changes whenever the file does.
+
+use crate::Timestamp;
+
+/// Device, inode, size and times of a file: while they are the same, nobody has written to it.
+///
+/// See docs/format.md, "The cache", for what can escape it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Number of the device that the file system is on.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// When the content was last written, which anybody may set to any time.
+    pub modified: Timestamp,
+    /// When content or metadata were last changed, which only the clock sets.
+    pub changed: Timestamp,
+}
+
+impl Stamp {
+    /// What two changes can be apart and still have one time: twice the longest tick of Linux (100 Hz), in nanoseconds.
+    const GRAIN: i128 = 20_000_000;
+    /// The same where the file system has whole seconds, and FAT even ones.
+    const COARSE_GRAIN: i128 = 2_000_000_000;
+
+    /// Returns the first time, in nanoseconds since the epoch, at which another change would get another time.
+    pub fn settles(&self) -> i128 {
+        let whole = self.modified.nanoseconds() == 0 && self.changed.nanoseconds() == 0;
+        let last = nanoseconds(self.modified).max(nanoseconds(self.changed));
+        last + if whole { Self::COARSE_GRAIN } else { Self::GRAIN }
+    }
+}
+
+/// Returns nanoseconds since the epoch.
+fn nanoseconds(time: Timestamp) -> i128 {
+    i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanoseconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_settles_when_the_clock_has_surely_gone_on() {
+        let stamp = |modified, changed| Stamp { device: 1, inode: 2, size: 3, modified, changed };
+        let (early, late) = (Timestamp::new(10, 5), Timestamp::new(20, 7));
+        assert_eq!(stamp(early, late).settles(), 20_020_000_007);
+        // A modification time in the future is somebody's own.
+        assert_eq!(stamp(late, early).settles(), 20_020_000_007);
+        // No fractions: a file system that has none.
+        assert_eq!(stamp(Timestamp::new(9, 0), Timestamp::new(20, 0)).settles(), 22_000_000_000);
+        assert_eq!(stamp(Timestamp::new(9, 0), late).settles(), 20_020_000_007);
+    }
+}
