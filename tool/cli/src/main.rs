@@ -13,6 +13,8 @@ mod file_systems;
 mod inputs;
 mod inspect;
 mod output;
+#[cfg_attr(not(test), expect(dead_code, reason = "the commands are about to show it"))]
+mod progress;
 mod report;
 mod scratch;
 mod step;
