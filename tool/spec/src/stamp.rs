@@ -20,6 +20,13 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Makes a stamp of what `stat` says: each time as seconds and nanoseconds.
+    pub fn new(device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64)) -> Self {
+        let time =
+            |(seconds, nanoseconds)| Timestamp::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
+        Self { device, inode, size, modified: time(modified), changed: time(changed) }
+    }
+
     /// What two changes can be apart and still have one time: twice the longest tick of Linux (100 Hz), in nanoseconds.
     const GRAIN: i128 = 20_000_000;
     /// The same where the file system has whole seconds, and FAT even ones.

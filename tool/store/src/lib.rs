@@ -7,6 +7,8 @@
 
 mod archive;
 #[cfg(feature = "builder")]
+pub mod cache;
+#[cfg(feature = "builder")]
 mod docker;
 mod index;
 mod layout;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, DirEntry, Metadata, MetadataExt};
-use ociseed_spec::{FileMode, Stamp, Timestamp, TreePath, TreePathError};
+use ociseed_spec::{FileMode, Stamp, TreePath, TreePathError};
 
 use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
 
@@ -57,14 +57,9 @@ pub enum Stamps {
 
 /// Returns what the file system says of a file that changes whenever the file does.
 pub fn stamp(metadata: &Metadata) -> Stamp {
-    let time = |seconds, nanoseconds| Timestamp::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
-    Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: time(metadata.mtime(), metadata.mtime_nsec()),
-        changed: time(metadata.ctime(), metadata.ctime_nsec()),
-    }
+    let (modified, changed) =
+        ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+    Stamp::new(metadata.dev(), metadata.ino(), metadata.size(), modified, changed)
 }
 
 /// Describes one file; links that stay below `dir` are followed.

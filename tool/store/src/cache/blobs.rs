@@ -1,0 +1,201 @@
+//! Blobs of a cache: known to be right by their stamps, or read again.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use cap_std::fs::{Dir, File, MetadataExt, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
+use ociseed_spec::{Digest, Hasher, Stamp};
+
+use super::dir::{Cache, read_checked, write_checked};
+use super::{temporary, wire};
+use crate::BlobFile;
+
+/// Blobs are copied in pieces of this size.
+const PIECE: usize = 1 << 20;
+
+impl Cache {
+    /// Finds a blob whose bytes are known to be right; one that is not is removed.
+    pub fn blob(&self, digest: &Digest, size: u64) -> Option<BlobFile> {
+        let path = blob_path(digest);
+        let stamp = self.stamp_of(&path).ok()?;
+        if !self.is_known(digest, &stamp) {
+            if self.check(digest, size, &path).ok()? {
+                self.know(digest, &path);
+            } else {
+                let _ = self.dir.remove_file(&path);
+                return None;
+            }
+        }
+        self.mark_used(&stamp_path(digest));
+        Some(BlobFile { dir: Arc::clone(&self.dir), path, size })
+    }
+
+    /// Tells whether a file is the cached blob itself under another name, and that is known to be right.
+    pub fn is_blob(&self, digest: &Digest, stamp: &Stamp) -> bool {
+        self.is_known(digest, stamp)
+            && self.stamp_of(&blob_path(digest)).is_ok_and(|blob| same_content(&blob, stamp))
+    }
+
+    /// Takes a finished file as a blob; it must have this digest.
+    ///
+    /// It becomes another name of the file where the file system can do that, or shares its bytes, or is copied.
+    ///
+    /// # Errors
+    /// As the operating system says; the cache has the blob or has it not.
+    pub fn insert(&self, digest: &Digest, dir: &Dir, file: &Path) -> io::Result<()> {
+        let path = blob_path(digest);
+        if self.stamp_of(&path).is_ok_and(|stamp| self.is_known(digest, &stamp)) {
+            return Ok(());
+        }
+        temporary::make_parent(&self.dir, &path)?;
+        let source = dir.open(file)?;
+        let cloned = temporary::write(&self.dir, &path, |new| clone_file(&source, new));
+        if cloned.is_err() && link(dir, file, &self.dir, &path).is_err() {
+            temporary::write(&self.dir, &path, |new| copy_checked(source, new, digest))?;
+        }
+        self.know(digest, &path);
+        Ok(())
+    }
+
+    /// Puts a blob in a place where nothing is yet, as [`Cache::insert`] takes it, with mode 0644.
+    ///
+    /// # Errors
+    /// As the operating system says; the bytes are not what the digest says.
+    pub fn place(&self, blob: &BlobFile, digest: &Digest, dir: &Dir, file: &Path) -> io::Result<()> {
+        let source = blob.dir.open(&blob.path)?;
+        let mut options = OpenOptions::new();
+        let mut create = || dir.open_with(file, options.write(true).create_new(true).mode(0o644));
+        let mut new = create()?;
+        if clone_file(&source, &new).is_err() {
+            dir.remove_file(file)?;
+            if link(&blob.dir, &blob.path, dir, file).is_ok() {
+                return Ok(());
+            }
+            new = create()?;
+            copy_checked(source, &mut new, digest)?;
+        }
+        new.set_permissions(Permissions::from_mode(0o644))?;
+        new.sync_all()
+    }
+
+    /// Forgets a blob that turned out to be damaged.
+    pub fn forget(&self, digest: &Digest) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+        let _ = self.dir.remove_file(stamp_path(digest));
+        let _ = self.dir.remove_file(blob_path(digest));
+    }
+
+    /// Writes down what the file system now says of blobs that were used, as new names change that.
+    ///
+    /// # Errors
+    /// As the operating system says; a blob that nothing is known of is read again.
+    pub fn settle(&self) -> io::Result<()> {
+        for (digest, known) in &*self.known.lock().unwrap_or_else(PoisonError::into_inner) {
+            let Ok(stamp) = self.stamp_of(&blob_path(digest)) else { continue };
+            let path = stamp_path(digest);
+            let recorded = read_checked(&self.dir, &path).and_then(|bytes| wire::decode_stamp(&bytes));
+            if same_content(&stamp, known) && recorded != Some(stamp) {
+                write_checked(&self.dir, &path, &wire::encode_stamp(&stamp))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stamp_of(&self, path: &Path) -> io::Result<Stamp> {
+        let metadata = self.dir.symlink_metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(stamp(&metadata))
+    }
+
+    /// Tells whether a file of this stamp was found right, by this process or by one before it.
+    fn is_known(&self, digest: &Digest, stamp: &Stamp) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(digest).is_some_and(|known| same_content(known, stamp)) {
+            return true;
+        }
+        let recorded = read_checked(&self.dir, &stamp_path(digest));
+        let right = recorded.and_then(|bytes| wire::decode_stamp(&bytes)) == Some(*stamp);
+        if right {
+            known.insert(*digest, *stamp);
+        }
+        right
+    }
+
+    fn know(&self, digest: &Digest, path: &Path) {
+        if let Ok(stamp) = self.stamp_of(path) {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, stamp);
+        }
+    }
+
+    /// Reads a blob.
+    fn check(&self, digest: &Digest, size: u64, path: &Path) -> io::Result<bool> {
+        let file = self.dir.open(path)?;
+        let before = stamp(&file.metadata()?);
+        let mut hasher = Hasher::new();
+        hasher.read(&file)?;
+        let unchanged = stamp(&file.metadata()?) == before;
+        Ok(unchanged && hasher.size() == size && hasher.finish() == *digest)
+    }
+}
+
+/// Tells whether two stamps of one file differ at most by names that it got or lost.
+///
+/// Good enough for a process that wrote or read the file itself moments ago.
+fn same_content(one: &Stamp, other: &Stamp) -> bool {
+    Stamp { changed: other.changed, ..*one } == *other
+}
+
+pub(super) fn blob_path(digest: &Digest) -> PathBuf {
+    PathBuf::from(format!("blobs/sha256/{}", digest.hex()))
+}
+
+pub(super) fn stamp_path(digest: &Digest) -> PathBuf {
+    Path::new("stamps").join(digest.hex())
+}
+
+/// Returns what the file system says of a file.
+fn stamp(metadata: &cap_std::fs::Metadata) -> Stamp {
+    let (modified, changed) =
+        ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+    Stamp::new(metadata.dev(), metadata.ino(), metadata.size(), modified, changed)
+}
+
+/// Shares all bytes of a file, where the file system can: each file can still be written without the other.
+fn clone_file(from: &File, to: &File) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(to, from)?)
+}
+
+/// Gives a file another name; a file that has that name goes.
+fn link(from_dir: &Dir, from: &Path, to_dir: &Dir, to: &Path) -> io::Result<()> {
+    match from_dir.hard_link(from, to_dir, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Not the one that should be there, or nobody would ask.
+            to_dir.remove_file(to)?;
+            from_dir.hard_link(from, to_dir, to)
+        }
+        linked => linked,
+    }
+}
+
+fn copy_checked(mut from: File, to: &mut File, digest: &Digest) -> io::Result<()> {
+    let mut hasher = Hasher::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let count = from.read(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&piece[..count]);
+        to.write_all(&piece[..count])?;
+    }
+    let found = hasher.finish();
+    if found == *digest {
+        Ok(())
+    } else {
+        let text = format!("expected {digest}, found {found}");
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
