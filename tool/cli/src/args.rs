@@ -1,5 +1,7 @@
 //! The command line as typed.
 
+pub(crate) mod help;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -7,6 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 /// Stocks an OS image with container images before it ever boots.
 #[derive(Debug, Parser)]
 #[command(name = "ociseed", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = help::OCISEED)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -19,29 +22,35 @@ pub(crate) enum Command {
     /// Show what is in a layer, image, bundle, seed or preseed directory.
     Inspect(InspectArgs),
     /// Hash everything in a layer, image, bundle, seed, preseed directory or output directory.
-    Verify(PathArgs),
+    Verify(VerifyArgs),
     /// Show what changed between two layers, images, bundles, seeds or output directories.
     Diff(DiffArgs),
     /// Build one layer (for build systems).
+    #[command(after_help = help::LAYER)]
     Layer(StepArgs),
     /// Make one image record from layer metadata (for build systems).
+    #[command(after_help = help::IMAGE)]
     Image(OutOnlyArgs),
     /// Make one index record from image records (for build systems).
+    #[command(after_help = help::INDEX)]
     Index(OutOnlyArgs),
     /// Write images as a layout or an archive (for build systems).
+    #[command(after_help = help::BUNDLE)]
     Bundle(OutOnlyArgs),
     /// Write the host form of a seed, or its lock alone (for build systems).
+    #[command(after_help = help::SEED)]
     Seed(SeedArgs),
     /// Arrange a seed for one engine (for build systems).
+    #[command(after_help = help::STORE)]
     Store(OutOnlyArgs),
+    /// Print a script that completes commands and flags in a shell.
+    Completions(CompletionsArgs),
+    /// Write a man page for each command.
+    Man(ManArgs),
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Examples:
-  ociseed build appliance.toml --out out
-  ociseed build appliance.toml --out out seed.appliance store.appliance.archives
-  ociseed build hello.toml --out out --input server=target/release/server")]
+#[command(after_help = help::BUILD)]
 pub(crate) struct BuildArgs {
     /// The spec: TOML, or JSON where the name ends with `.json`.
     #[arg(value_name = "SPEC")]
@@ -63,7 +72,8 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct PathArgs {
+#[command(after_help = help::VERIFY)]
+pub(crate) struct VerifyArgs {
     /// What to look at; its kind is found out.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
@@ -73,12 +83,7 @@ pub(crate) struct PathArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Examples:
-  ociseed inspect out/seed/appliance
-  ociseed inspect out/bundle/web.tar --largest 10
-  ociseed inspect out/bundle/all --image docker.io/library/web:1 --files
-  ociseed inspect out/layer/site.tar.zst --files --json | sha256sum")]
+#[command(after_help = help::INSPECT)]
 pub(crate) struct InspectArgs {
     /// What to look at; its kind is found out.
     #[arg(value_name = "PATH")]
@@ -98,12 +103,7 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Exit code: 0 if both are the same, 1 if they differ or something failed, 2 if the use was wrong.
-
-Examples:
-  ociseed diff old/seed/appliance out/seed/appliance
-  ociseed diff old.tar out/bundle/web.tar --json")]
+#[command(after_help = help::DIFF)]
 pub(crate) struct DiffArgs {
     /// The one.
     #[arg(value_name = "A")]
@@ -150,6 +150,22 @@ pub(crate) struct OutOnlyArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) inputs: InputArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = help::COMPLETIONS)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = help::MAN)]
+pub(crate) struct ManArgs {
+    /// The directory to write to; it is made where it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -5,6 +5,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::builder::styling::{AnsiColor, Style};
+
+/// As clap's, whose errors stand beside ours.
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Green.on_default();
+
 /// One or more messages, an optional hint, and whether the command's use was wrong.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -63,13 +69,15 @@ impl Failure {
     pub(crate) fn print(&self) -> ExitCode {
         let mut text = String::new();
         for message in &self.messages {
-            let _ = writeln!(text, "error: {message}");
+            let _ = writeln!(text, "{ERROR}error:{ERROR:#} {message}");
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "hint: {hint}");
+            let _ = writeln!(text, "{HINT}hint:{HINT:#} {hint}");
         }
+        // Takes the colours out but on a terminal that wants them (NO_COLOR and its like).
+        let mut stderr: anstream::AutoStream<io::Stderr> = anstream::stderr();
         // Nobody is left to tell when standard error is closed.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = stderr.write_all(text.as_bytes());
         ExitCode::from(if self.usage { 2 } else { 1 })
     }
 }

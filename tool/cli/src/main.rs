@@ -7,11 +7,14 @@ mod args;
 mod artifact;
 mod blobs;
 mod build;
+mod completions;
 mod diff;
 mod failure;
 mod file_systems;
 mod inputs;
 mod inspect;
+mod man;
+mod mistyped;
 mod output;
 #[cfg_attr(not(test), expect(dead_code, reason = "the commands are about to show it"))]
 mod progress;
@@ -28,7 +31,10 @@ use crate::args::{Args, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return mistyped::answer(&error),
+    };
     output::remove_stages_on_signals();
     let result = run(args.command);
     match result {
@@ -49,6 +55,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bundle(args) => step::bundle::run(&args),
         Command::Seed(args) => step::seed::run(&args),
         Command::Store(args) => step::store::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

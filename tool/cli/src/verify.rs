@@ -11,7 +11,7 @@ use ociseed_store::Source;
 use ociseed_tree::{decompress, tar};
 use serde::Serialize;
 
-use crate::args::PathArgs;
+use crate::args::VerifyArgs;
 use crate::artifact::Artifact;
 use crate::failure::{Failure, chain};
 use crate::output::print;
@@ -27,7 +27,7 @@ struct Outcome<'a> {
 }
 
 /// Runs `ociseed verify`.
-pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Findings::default();
     verify(Artifact::open(&args.path)?, &args.path, &mut findings)?;
     let path = args.path.display().to_string();

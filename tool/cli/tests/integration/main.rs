@@ -8,5 +8,6 @@ mod layers;
 mod mistakes;
 mod run;
 mod steps;
+mod terminal;
 mod verify;
 mod workspace;

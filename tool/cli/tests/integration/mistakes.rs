@@ -177,16 +177,6 @@ fn flags_and_targets_that_are_wrong() {
 }
 
 #[test]
-fn help_names_every_command_and_an_example() {
-    let dir = scratch("help");
-    let help = good(&dir, &["--help"]);
-    for command in ["build", "inspect", "verify", "layer", "image", "bundle", "seed", "store"] {
-        assert!(help.contains(command), "{command} in {help}");
-    }
-    assert!(good(&dir, &["build", "--help"]).contains("Examples:"));
-}
-
-#[test]
 fn what_a_failed_build_finds_there_stays() {
     let dir = project("mistake-keeps", "[layer.a]\nadd = [{ text = \"one\", to = \"/x\" }]\n");
     good(&dir, &["build", "spec.toml", "--out", "out"]);
