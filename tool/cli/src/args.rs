@@ -43,6 +43,8 @@ pub(crate) enum Command {
     /// Arrange a seed for one engine (for build systems).
     #[command(after_help = help::STORE)]
     Store(OutOnlyArgs),
+    /// Look at the cache of `build`, or make it smaller.
+    Cache(CacheArgs),
     /// Print a script that completes commands and flags in a shell.
     Completions(CompletionsArgs),
     /// Write a man page for each command.
@@ -66,9 +68,56 @@ pub(crate) struct BuildArgs {
     /// How many threads work at once; it never changes the output.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
+    #[command(flatten)]
+    pub(crate) cache: CacheDirArgs,
+    /// Build everything anew, and remember nothing.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Build everything twice without the cache, and fail where the two differ.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// After a failure, go on with what does not need what failed.
+    #[arg(long, short)]
+    pub(crate) keep_going: bool,
+    /// Say why TARGET, and what it is made of, had to be built or not.
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) explain: Option<String>,
     /// Print the report as JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CacheDirArgs {
+    /// Where the cache is; `$XDG_CACHE_HOME/ociseed` or `~/.cache/ociseed` unless said.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = help::CACHE)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+    #[command(flatten)]
+    pub(crate) dir: CacheDirArgs,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Print where the cache is.
+    Path,
+    /// Show how much is in the cache.
+    Status,
+    /// Remove what was not used for longest.
+    Gc {
+        /// How much may stay: bytes, or with `K`, `M`, `G` or `T`.
+        #[arg(long, value_name = "SIZE", value_parser = crate::cache::parse_size)]
+        max_size: u64,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

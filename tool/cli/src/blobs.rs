@@ -1,8 +1,10 @@
 //! Where blobs are: layer files with known digests, and the layouts and archives that bases come from.
+//!
+//! Layouts and archives are opened when something of them is needed, which in a build where nothing changed is never.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ociseed_image::{Carried, Named};
 use ociseed_seed::carry;
@@ -20,12 +22,37 @@ use crate::step;
 /// Finds blobs by digest.
 #[derive(Default)]
 pub(crate) struct Blobs {
-    layers: BTreeMap<Digest, Place>,
-    sources: Vec<(String, Box<dyn Source>)>,
+    layers: RwLock<BTreeMap<Digest, Place>>,
+    sources: Vec<Opening>,
 }
 
 /// Layouts and archives among those of [`Blobs`].
 pub(crate) type SourceSet = BTreeSet<usize>;
+
+/// A layout or archive, opened when it is first needed.
+struct Opening {
+    /// What tells it from others.
+    key: String,
+    place: Place,
+    archive: bool,
+    opened: OnceLock<Box<dyn Source + Send + Sync>>,
+}
+
+impl Opening {
+    fn open(&self) -> Result<&dyn Source, Failure> {
+        if self.opened.get().is_none() {
+            let opened: Box<dyn Source + Send + Sync> = if self.archive {
+                Box::new(open_archive(&self.place)?)
+            } else {
+                let layout = Layout::open(self.place.open_dir()?, self.place.shown.clone());
+                Box::new(layout.map_err(|error| Failure::new(chain(&error)))?)
+            };
+            // Another thread may have been faster; then its one is taken.
+            let _ = self.opened.set(opened);
+        }
+        Ok(&**self.opened.get().expect("set above"))
+    }
+}
 
 impl Blobs {
     /// Collects what a parameter file names.
@@ -39,10 +66,10 @@ impl Blobs {
                     blobs.add_layer(&metadata, inputs.find(layer, &place)?);
                 }
                 (None, None, Some(layout), None) => {
-                    blobs.open(Base::Layout(layout), inputs, &place)?;
+                    blobs.add(Base::Layout(layout), inputs, &place)?;
                 }
                 (None, None, None, Some(archive)) => {
-                    blobs.open(Base::Archive(archive), inputs, &place)?;
+                    blobs.add(Base::Archive(archive), inputs, &place)?;
                 }
                 _ => {
                     let expected = "`layer` with `metadata`, or `layout` alone, or `archive` alone";
@@ -50,49 +77,58 @@ impl Blobs {
                 }
             }
         }
+        for source in &blobs.sources {
+            source.open()?;
+        }
         Ok(blobs)
     }
 
     /// Adds a layer blob's file.
-    pub(crate) fn add_layer(&mut self, metadata: &LayerMetadata, blob: Place) {
-        self.layers.insert(metadata.digest, blob);
+    pub(crate) fn add_layer(&self, metadata: &LayerMetadata, blob: Place) {
+        let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
+        layers.insert(metadata.digest, blob);
     }
 
-    /// Opens a layout or archive, once however often it is asked for; `wanted_by` is who asks, for messages.
+    /// Adds a layout or archive, once however often it is asked for; `wanted_by` is who asks, for messages.
     ///
     /// Another image is in no layout, so it is none.
-    pub(crate) fn open(
+    pub(crate) fn add(
         &mut self,
         base: Base<'_>,
         inputs: &Inputs,
         wanted_by: &str,
     ) -> Result<Option<usize>, Failure> {
-        let (key, word) = match base {
-            Base::Layout(word) => (format!("layout {word}"), word),
-            Base::Archive(word) => (format!("archive {word}"), word),
-            Base::Image(_) => return Ok(None),
-        };
-        if let Some(known) = self.sources.iter().position(|(known, _)| *known == key) {
+        let Some((key, word, archive)) = naming(&base) else { return Ok(None) };
+        if let Some(known) = self.number(&base) {
             return Ok(Some(known));
         }
         let place = inputs.find(word, wanted_by)?;
-        let source: Box<dyn Source> = match base {
-            Base::Layout(_) => Box::new(
-                Layout::open(place.open_dir()?, place.shown.clone())
-                    .map_err(|error| Failure::new(chain(&error)))?,
-            ),
-            _ => Box::new(open_archive(&place)?),
-        };
-        self.sources.push((key, source));
+        self.sources.push(Opening { key, place, archive, opened: OnceLock::new() });
         Ok(Some(self.sources.len() - 1))
     }
 
-    /// Returns a layout or archive that was opened.
-    pub(crate) fn source(&self, number: usize) -> &dyn Source {
-        &*self.sources[number].1
+    /// Returns the number of a layout or archive that was added.
+    pub(crate) fn number(&self, base: &Base<'_>) -> Option<usize> {
+        let (key, ..) = naming(base)?;
+        self.sources.iter().position(|source| source.key == key)
     }
 
-    /// Returns all that were opened.
+    /// Opens a layout or archive that was added.
+    pub(crate) fn source(&self, number: usize) -> Result<&dyn Source, Failure> {
+        self.sources[number].open()
+    }
+
+    /// Returns the files that decide what a layout or archive is: its index, as all else goes by digest, or itself.
+    pub(crate) fn deciding_files(&self, number: usize) -> Vec<Place> {
+        let source = &self.sources[number];
+        if source.archive {
+            return vec![source.place.clone()];
+        }
+        let below = |name: &str| Place { path: source.place.path.join(name), ..source.place.clone() };
+        vec![below("index.json"), below("oci-layout")]
+    }
+
+    /// Returns all that were added.
     pub(crate) fn all(&self) -> SourceSet {
         (0..self.sources.len()).collect()
     }
@@ -104,17 +140,25 @@ impl Blobs {
         from: &SourceSet,
         referrers: bool,
     ) -> Result<Carried, Failure> {
-        let sources: Vec<&dyn Source> = from.iter().map(|number| self.source(*number)).collect();
+        let sources = from.iter().map(|number| self.source(*number)).collect::<Result<Vec<_>, _>>()?;
         carry(&sources, named, referrers).map_err(|error| Failure::new(chain(&error)))
     }
 
     /// Finds a blob; its digest is checked when it is copied.
     pub(crate) fn content(&self, digest: &Digest, size: u64) -> Result<Content, Failure> {
-        if let Some(place) = self.layers.get(digest) {
+        let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = layers.get(digest) {
             let file = HostFile::new(place.dir.clone(), &place.path);
             return Ok(Content::file(file, size, Some(*digest)));
         }
-        match self.sources.iter().find_map(|(_, source)| source.find(digest)) {
+        let mut found = None;
+        for source in &self.sources {
+            found = source.open()?.find(digest);
+            if found.is_some() {
+                break;
+            }
+        }
+        match found {
             Some(BlobPlace::File(BlobFile { dir, path, .. })) => {
                 Ok(Content::file(HostFile::new(dir, path), size, Some(*digest)))
             }
@@ -129,6 +173,15 @@ impl Blobs {
                 Err(Failure::new(format!("blob {digest} is in none of the inputs")).hint(hint))
             }
         }
+    }
+}
+
+/// Returns what tells a layout or archive from others, its path, and whether it is an archive.
+fn naming<'a>(base: &Base<'a>) -> Option<(String, &'a str, bool)> {
+    match base {
+        Base::Layout(word) => Some((format!("layout {word}"), word, false)),
+        Base::Archive(word) => Some((format!("archive {word}"), word, true)),
+        Base::Image(_) => None,
     }
 }
 

@@ -1,62 +1,76 @@
 //! `ociseed build`: everything that a spec names, or what the command line names of it.
 //!
-//! All of it is made in a hidden directory first; what was asked for moves to
-//! its place at the end, so a build that fails leaves what was there before.
+//! What is not there already is made in a hidden directory first; what was
+//! asked for moves to its place at the end, so a build that fails leaves what
+//! was there before.
 
+mod check;
 mod images;
+mod layers;
+mod made;
+mod outputs;
 mod plan;
+mod reason;
+mod remember;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use ociseed_image::{Image, file_suffix};
 use ociseed_seed::Seed;
 use ociseed_spec::file::{Engine, Spec};
-use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Digest, Key, json};
-use ociseed_tree::{Node, Tree, tar};
-use rayon::prelude::*;
+use ociseed_spec::{Digest, Key};
+use ociseed_tree::{Content, Extent, Node, Tree, tar};
 
 use crate::args::BuildArgs;
 use crate::blobs::Blobs;
+use crate::cache::Opened;
 use crate::failure::Failure;
-use crate::inputs::{Inputs, Place, read_argument};
+use crate::inputs::{Inputs, read_argument};
 use crate::output::{OutDir, Stage, write_failure};
 use crate::report::{Report, Target};
-use crate::scratch::Scratch;
 use crate::step::{self, Form};
-use images::Made;
+use made::{Done, Made, Turns};
+use outputs::Outputs;
 use plan::{Plan, TargetName};
+use reason::Reason;
+use remember::{How, Remember, StepKey};
+use schedule::Mode;
+
+/// How many layers are written at a time: each takes up to 128 MiB (docs/format.md).
+const MAX_LAYERS: usize = 8;
 
 /// Runs `ociseed build`.
 pub(crate) fn run(args: &BuildArgs) -> Result<(), Failure> {
     let spec = read_spec(&args.spec)?;
     let plan = Plan::of(&spec, &args.targets)?;
+    let explained = args.explain.as_deref().map(|name| plan.step(name)).transpose()?;
     let inputs = Inputs::of_spec(&args.spec, &args.inputs)?;
-    let mut pool = rayon::ThreadPoolBuilder::new();
-    if let Some(jobs) = args.jobs {
-        pool = pool.num_threads(usize::from(jobs));
-    }
-    let pool = pool.build().map_err(|error| Failure::because("threads", &error))?;
+    let threads = args.jobs.map_or_else(default_threads, usize::from);
     let there = args.out.exists();
-    let out = OutDir::create(&args.out)?;
-    let report = pool.install(|| build_into(&out, &spec, &plan, &inputs)).inspect_err(|_| {
+    let request =
+        Request { args, spec: &spec, plan: &plan, inputs: &inputs, out: &OutDir::create(&args.out)? };
+    let built = if args.check { check::build(&request, threads) } else { request.build(threads) };
+    let built = built.inspect_err(|_| {
         if !there {
             // Made for nothing; only an empty one goes.
             let _ = std::fs::remove_dir(&args.out);
         }
     })?;
+    if let Some(explained) = explained {
+        explain(&plan, &explained, &built.reasons);
+    }
+    let report = &built.report;
     let text =
         if args.json { String::from_utf8_lossy(&report.encode()).into_owned() + "\n" } else { report.text() };
-    crate::output::print(&text)
+    crate::output::print(&text)?;
+    built.failure.map_or(Ok(()), Err)
 }
 
-fn build_into(out: &OutDir, spec: &Spec, plan: &Plan, inputs: &Inputs) -> Result<Report, Failure> {
-    let stage = out.stage()?;
-    let report = Build { spec, plan, inputs, stage: &stage }.run()?;
-    commit(&stage, out, &report)?;
-    Ok(report)
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn read_spec(path: &Path) -> Result<Spec, Failure> {
@@ -68,129 +82,225 @@ fn read_spec(path: &Path) -> Result<Spec, Failure> {
     spec.map_err(|error| Failure::usage(format!("{place}: {error}")).hint(error.hint().map(str::to_owned)))
 }
 
-/// Moves what was asked for to its place, the report last.
-fn commit(stage: &Stage, out: &OutDir, report: &Report) -> Result<(), Failure> {
-    for target in report.targets.values() {
-        let paths = [Some(target.path.as_str()), target.metadata.as_deref()];
-        for path in paths.into_iter().flatten() {
-            let (kind, name) = path.split_once('/').expect("every target lies in the directory of its kind");
-            stage.commit(path, &out.below(kind)?, name.as_ref(), true)?;
+/// Says why a step and those that it needs ran, or did not.
+fn explain(plan: &Plan, step: &TargetName, reasons: &BTreeMap<TargetName, Reason>) {
+    use std::io::Write as _;
+    for step in plan.below(step) {
+        if let Some(reason) = reasons.get(&step) {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "{step}: {reason}");
         }
     }
-    let (encoded, name) = (report.encode(), OsStr::new("report.json"));
-    stage.out().write_file(name, |writer| {
-        writer.write_all(&encoded).map_err(|error| write_failure(&out.shown(name), &error))
-    })?;
-    stage.commit(name, out, name, true)
 }
 
-/// Says where the blob of a layer is that was built.
-fn layer_place(dir: &OutDir, name: String) -> Place {
-    Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name }
+/// What a build is asked for.
+struct Request<'a> {
+    args: &'a BuildArgs,
+    spec: &'a Spec,
+    plan: &'a Plan,
+    inputs: &'a Inputs,
+    out: &'a OutDir,
 }
 
+/// What came of it.
+struct Built {
+    report: Report,
+    reasons: BTreeMap<TargetName, Reason>,
+    /// What could not be made, when the rest was to be made all the same.
+    failure: Option<Failure>,
+}
+
+impl Request<'_> {
+    /// Builds what is not there; once more where the cache turns out to be damaged.
+    fn build(&self, threads: usize) -> Result<Built, Failure> {
+        let opened = if self.args.no_cache { None } else { Opened::of(&self.args.cache) };
+        let first = self.build_with(opened.as_ref(), threads);
+        match (&first, &opened) {
+            (Err(_) | Ok(Built { failure: Some(_), .. }), Some(opened))
+                if opened.cache.forget_damaged() > 0 =>
+            {
+                self.build_with(Some(opened), threads)
+            }
+            _ => first,
+        }
+    }
+
+    fn build_with(&self, opened: Option<&Opened>, threads: usize) -> Result<Built, Failure> {
+        let build = self.make(opened, threads)?;
+        build.finish()
+    }
+
+    /// Makes everything, in the stage.
+    fn make<'a>(&'a self, opened: Option<&'a Opened>, threads: usize) -> Result<Build<'a>, Failure> {
+        let mut blobs = Blobs::default();
+        images::add_bases(self.spec, self.plan, self.inputs, &mut blobs)?;
+        let mut build = Build {
+            spec: self.spec,
+            plan: self.plan,
+            inputs: self.inputs,
+            out: self.out,
+            stage: Mutex::new(None),
+            blobs,
+            made: Made::default(),
+            remember: Remember::new(opened, &self.args.spec)?,
+            outputs: Outputs::new(opened, self.out),
+            turns: Turns::new(threads.min(MAX_LAYERS)),
+            threads,
+            failure: None,
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| Failure::because("threads", &error))?;
+        let keep_going = self.args.keep_going;
+        let missing = if keep_going { None } else { self.missing() };
+        let mode = match (&missing, keep_going) {
+            (Some(_), _) => Mode::Check,
+            (None, true) => Mode::KeepGoing,
+            (None, false) => Mode::Stop,
+        };
+        let work = |step: &TargetName, checking| if checking { build.check(step) } else { build.step(step) };
+        let outcome = pool.install(|| schedule::run(&self.plan.steps, mode, work));
+        let left_out = outcome.skipped.intersection(&self.plan.targets).filter(|_| keep_going);
+        let left_out =
+            left_out.map(|target| Failure::new(format!("{target}: not made, as what it needs was not")));
+        let failure = Failure::join(outcome.failures.into_values().chain(left_out).collect());
+        match failure {
+            Some(failure) if !keep_going => Err(failure),
+            failure => {
+                missing.map_or(Ok(()), Err)?;
+                build.failure = failure;
+                Ok(build)
+            }
+        }
+    }
+
+    /// Says what layers need and is not there, before any is made.
+    fn missing(&self) -> Option<Failure> {
+        let look =
+            |key: &Key| step::layer::look(&self.spec.layer[key], self.inputs, &format!("layer.{key}")).err();
+        Failure::join(self.plan.layers().filter_map(look).collect())
+    }
+}
+
+/// A build that runs.
 struct Build<'a> {
     spec: &'a Spec,
     plan: &'a Plan,
     inputs: &'a Inputs,
-    stage: &'a Stage,
+    out: &'a OutDir,
+    /// The hidden directory, once something has to be made.
+    stage: Mutex<Option<Stage>>,
+    blobs: Blobs,
+    made: Made,
+    remember: Remember<'a>,
+    outputs: Outputs<'a>,
+    turns: Turns,
+    threads: usize,
+    failure: Option<Failure>,
 }
 
 impl Build<'_> {
-    fn run(&self) -> Result<Report, Failure> {
-        let mut targets = BTreeMap::new();
-        let mut blobs = Blobs::default();
-        let layers = self.layers(&mut blobs, &mut targets)?;
-        let made = self.images(&layers, &mut blobs, &mut targets)?;
-        let images = &made.images;
-        for name in &self.plan.targets {
-            let target = match name {
-                TargetName::Layer(_) | TargetName::Image(_) | TargetName::Index(_) => continue,
-                TargetName::Bundle(key) => self.bundle(key, &made, &blobs)?,
-                TargetName::Seed(key) => self.seed(key, images, &blobs)?,
-                TargetName::Store(key, Engine::Archives) => self.archives(key, images, &blobs)?,
-            };
-            targets.insert(name.to_string(), target);
+    fn step(&self, step: &TargetName) -> Result<(), Failure> {
+        match step {
+            TargetName::Layer(key) => self.layer(key),
+            TargetName::Image(key) => self.image(key),
+            TargetName::Index(key) => self.index(key),
+            TargetName::Bundle(key) => self.bundle(step, key),
+            TargetName::Seed(key) => self.seed(step, key),
+            TargetName::Store(key, Engine::Archives) => self.archives(step, key),
         }
-        Ok(Report::new(targets))
     }
 
-    /// Writes all layers that are needed; those that nobody asked for go with the stage.
-    fn layers(
+    /// Says what is wrong with a step, without making anything.
+    fn check(&self, step: &TargetName) -> Result<(), Failure> {
+        match step {
+            TargetName::Layer(key) => self.check_layer(key),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the hidden directory, making it where there is none yet.
+    fn stage(&self) -> Result<OutDir, Failure> {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if stage.is_none() {
+            *stage = Some(self.out.stage()?);
+        }
+        Ok(stage.as_ref().expect("made above").out())
+    }
+
+    /// Makes a target unless it is there; tells whether it was.
+    fn target(
         &self,
-        blobs: &mut Blobs,
-        targets: &mut BTreeMap<String, Target>,
-    ) -> Result<BTreeMap<Key, LayerMetadata>, Failure> {
-        let dir = self.stage.out().below("layer")?;
-        let mut layers = BTreeMap::new();
-        for keys in plan::rounds(self.spec, &self.plan.layers) {
-            let built: Vec<_> = keys.par_iter().map(|key| self.layer(key, &dir)).collect();
-            let (built, failures): (Vec<_>, Vec<_>) = built.into_iter().partition(Result::is_ok);
-            Failure::join(failures.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)?;
-            for (key, (name, metadata)) in keys.into_iter().zip(built.into_iter().flatten()) {
-                blobs.add_layer(&metadata, layer_place(&dir, name.clone()));
-                let target = TargetName::Layer(key.clone());
-                if self.plan.targets.contains(&target) {
-                    let target_report = Target {
-                        path: format!("layer/{name}"),
-                        metadata: Some(format!("layer/{key}.json")),
-                        packages: metadata.packages.clone(),
-                        digest: Some(metadata.digest),
-                        size: metadata.size,
-                        ..Target::default()
-                    };
-                    targets.insert(target.to_string(), target_report);
-                }
-                layers.insert(key.clone(), metadata);
-            }
-        }
-        Ok(layers)
+        step: &TargetName,
+        key: Option<&StepKey>,
+        make: impl FnOnce() -> Result<Target, Failure>,
+    ) -> Result<bool, Failure> {
+        let name = step.to_string();
+        let current = self.outputs.current(&name, key);
+        let (staged, report) = match current {
+            Some(report) => (false, report),
+            None => (true, make()?),
+        };
+        self.made.add_target(name, Done { report, key: key.map(|key| key.digest), staged });
+        Ok(!staged)
     }
 
-    fn layer_name(&self, key: &Key) -> String {
-        format!("{key}{}", file_suffix(self.spec.layer[key].compression))
+    /// Makes a target that nothing else needs, unless it is there.
+    fn last(
+        &self,
+        step: &TargetName,
+        key: Option<&StepKey>,
+        make: impl FnOnce() -> Result<Target, Failure>,
+    ) -> Result<(), Failure> {
+        let old = self.remember.memory(step);
+        let current = self.target(step, key, make)?;
+        self.remember.ran(step, key, if current { How::Current } else { How::Made }, old.as_ref());
+        Ok(())
     }
 
-    fn layer(&self, key: &Key, dir: &OutDir) -> Result<(String, LayerMetadata), Failure> {
-        let spec = &self.spec.layer[key];
-        let scratch = Scratch::new(dir.clone());
-        let other = |key: &Key, _: &str| Ok(layer_place(dir, self.layer_name(key)));
-        let sources = step::layer::Sources { inputs: self.inputs, layer: &other, scratch: &scratch };
-        let layer = step::layer::tree(spec, &sources, &format!("layer.{key}"))?;
-        let name = self.layer_name(key);
-        let metadata = step::layer::write_in(&layer, spec, dir, name.as_ref())?;
-        self.write_small("layer", &format!("{key}.json"), &json::encode(&metadata))?;
-        Ok((name, metadata))
-    }
-
-    fn bundle(&self, key: &Key, made: &Made, blobs: &Blobs) -> Result<Target, Failure> {
+    fn bundle(&self, step: &TargetName, key: &Key) -> Result<(), Failure> {
         let spec = &self.spec.bundle[key];
-        let (place, from) = (format!("bundle.{key}"), made.sources_of(spec));
-        let tree = step::bundle::tree(spec, &made.images, &made.indexes, blobs, &from, &place)?;
-        self.write_tree("bundle", key.as_str(), &tree, step::bundle::form(spec.format))
+        let (images, indexes) = (spec.images.values().cloned(), spec.indexes.values().cloned());
+        let step_key = self.output_key(step, spec, images, indexes);
+        self.last(step, step_key.as_ref(), || {
+            let (images, indexes) = self.parts_of(spec);
+            let (place, from) = (step.to_string(), self.sources_of(step));
+            let tree = step::bundle::tree(spec, &images, &indexes, &self.blobs, &from, &place)?;
+            self.write_tree(step, &tree, step::bundle::form(spec.format))
+        })
     }
 
-    fn seed(&self, key: &Key, images: &BTreeMap<Key, Image>, blobs: &Blobs) -> Result<Target, Failure> {
-        let seed = self.make_seed(key, images)?;
-        let tree = seed.host_form(|digest, size| blobs.content(digest, size))?;
-        let target = self.write_tree("seed", key.as_str(), &tree, Form::Directory)?;
-        let lock = Digest::of(&seed.lock().encode());
-        Ok(Target { digest: Some(lock), seed_id: Some(seed.lock().seed_id()), ..target })
+    fn seed_key(&self, step: &TargetName, key: &Key) -> Option<StepKey> {
+        let spec = &self.spec.seed[key];
+        self.output_key(step, spec, spec.image.iter().map(|entry| entry.image.clone()), std::iter::empty())
     }
 
-    fn archives(&self, key: &Key, images: &BTreeMap<Key, Image>, blobs: &Blobs) -> Result<Target, Failure> {
-        let seed = self.make_seed(key, images)?;
-        let (archives, form) = step::store::archives(&seed, &self.spec.seed[key], blobs)?;
-        let target = self.write_tree("store", &format!("{key}.archives"), &archives.tree, form)?;
-        Ok(Target { repeated_bytes: Some(archives.repeated_bytes), ..target })
+    fn seed(&self, step: &TargetName, key: &Key) -> Result<(), Failure> {
+        let step_key = self.seed_key(step, key);
+        self.last(step, step_key.as_ref(), || {
+            let seed = self.make_seed(key)?;
+            let tree = seed.host_form(|digest, size| self.blobs.content(digest, size))?;
+            let target = self.write_tree(step, &tree, Form::Directory)?;
+            let lock = Digest::of(&seed.lock().encode());
+            Ok(Target { digest: Some(lock), seed_id: Some(seed.lock().seed_id()), ..target })
+        })
     }
 
-    fn make_seed(&self, key: &Key, images: &BTreeMap<Key, Image>) -> Result<Seed, Failure> {
-        step::seed::make(&self.spec.seed[key], &format!("seed.{key}"), |image| Ok(images[image].clone()))
+    fn archives(&self, step: &TargetName, key: &Key) -> Result<(), Failure> {
+        let step_key = self.seed_key(step, key);
+        self.last(step, step_key.as_ref(), || {
+            let seed = self.make_seed(key)?;
+            let (archives, form) = step::store::archives(&seed, &self.spec.seed[key], &self.blobs)?;
+            let target = self.write_tree(step, &archives.tree, form)?;
+            Ok(Target { repeated_bytes: Some(archives.repeated_bytes), ..target })
+        })
+    }
+
+    fn make_seed(&self, key: &Key) -> Result<Seed, Failure> {
+        step::seed::make(&self.spec.seed[key], &format!("seed.{key}"), |image| Ok(self.made.image(image)))
     }
 
     fn write_small(&self, kind: &str, name: &str, bytes: &[u8]) -> Result<String, Failure> {
-        let dir = self.stage.out().below(kind)?;
+        let dir = self.stage()?.below(kind)?;
         dir.write_file(name.as_ref(), |writer| {
             writer.write_all(bytes).map_err(|error| write_failure(&dir.shown(name), &error))
         })?;
@@ -198,11 +308,12 @@ impl Build<'_> {
     }
 
     /// Writes a tree into the stage and measures it.
-    fn write_tree(&self, kind: &str, name: &str, tree: &Tree, form: Form) -> Result<Target, Failure> {
-        let dir = self.stage.out().below(kind)?;
+    fn write_tree(&self, step: &TargetName, tree: &Tree, form: Form) -> Result<Target, Failure> {
+        let (kind, name) = step.place();
+        let dir = self.stage()?.below(kind)?;
         match form {
             Form::Directory => {
-                step::stage_directory(tree, &dir, name)?;
+                step::stage_directory(tree, &dir, &name, &|content, to, path| self.link(content, to, path))?;
                 let sizes = tree.iter().map(|(_, entry)| match &entry.node {
                     Node::File(content) => content.size(),
                     _ => 0,
@@ -218,5 +329,43 @@ impl Build<'_> {
                 Ok(Target { path: format!("{kind}/{name}"), digest: Some(digest), size, ..Target::default() })
             }
         }
+    }
+
+    /// Puts a file of a directory there without copying it, where it is a blob of the cache; tells whether it did.
+    fn link(&self, content: &Content, to: &cap_std::fs::Dir, path: &Path) -> std::io::Result<bool> {
+        let [Extent::File(range)] = content.extents() else { return Ok(false) };
+        let (Some(cache), Some(digest)) = (self.remember.cache(), range.digest) else { return Ok(false) };
+        match cache.blob(&digest, range.size) {
+            Some(blob) => cache.place(&blob, &digest, to, path).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Moves what was made to its place, the report last, and remembers it.
+    fn finish(self) -> Result<Built, Failure> {
+        let done = self.made.targets();
+        let report =
+            Report::new(done.iter().map(|(name, done)| (name.clone(), done.report.clone())).collect());
+        for target in done.values().filter(|done| done.staged).map(|done| &done.report) {
+            let paths = [Some(target.path.as_str()), target.metadata.as_deref()];
+            for path in paths.into_iter().flatten() {
+                let (kind, name) = path.split_once('/').expect("a target lies in the directory of its kind");
+                self.commit(path, &self.out.below(kind)?, name.as_ref())?;
+            }
+        }
+        let (encoded, name) = (report.encode(), OsStr::new("report.json"));
+        if self.out.dir().read(name).ok().as_ref() != Some(&encoded) {
+            self.stage()?.write_file(name, |writer| {
+                writer.write_all(&encoded).map_err(|error| write_failure(&self.out.shown(name), &error))
+            })?;
+            self.commit("report.json", self.out, name)?;
+        }
+        self.outputs.remember(&done);
+        Ok(Built { report, reasons: self.remember.into_reasons(), failure: self.failure })
+    }
+
+    fn commit(&self, from: &str, to: &OutDir, name: &OsStr) -> Result<(), Failure> {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.as_ref().expect("what is staged has a stage").commit(from, to, name, true)
     }
 }

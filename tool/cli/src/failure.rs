@@ -65,6 +65,13 @@ impl Failure {
         self.messages
     }
 
+    /// Says of something that hinders nobody what follows from it.
+    pub(crate) fn note(&self, then: &str) {
+        let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+        // Nobody is left to tell when standard error is closed.
+        let _ = write!(io::stderr(), "note: {}; {then}\n{hint}", self.messages.join("; "));
+    }
+
     /// Prints it and returns the exit code.
     pub(crate) fn print(&self) -> ExitCode {
         let mut text = String::new();

@@ -7,10 +7,12 @@ mod args;
 mod artifact;
 mod blobs;
 mod build;
+mod cache;
 mod completions;
 mod diff;
 mod failure;
 mod file_systems;
+mod files;
 mod inputs;
 mod inspect;
 mod man;
@@ -55,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bundle(args) => step::bundle::run(&args),
         Command::Seed(args) => step::seed::run(&args),
         Command::Store(args) => step::store::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -5,11 +5,11 @@
 //! refused: it leaves as a medium.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
 use ociseed_spec::TreePath;
-use ociseed_tree::{Node, ReadError, Stat, Tree};
+use ociseed_tree::{Content, Node, ReadError, Stat, Tree};
 
 /// Says why a tree could not be written as a directory.
 #[derive(Debug, thiserror::Error)]
@@ -51,19 +51,23 @@ pub fn check_plain(tree: &Tree) -> Result<(), DirectoryError> {
     }
 }
 
+/// Puts a file in its place without its bytes being copied, and tells whether it did.
+pub type Placer<'a> = &'a dyn Fn(&Content, &Dir, &Path) -> io::Result<bool>;
+
 /// Writes a plain tree below an empty directory; every file is on disk when it returns.
 ///
-/// Modes are set, not left to the umask.
+/// Modes are set, not left to the umask; those of files that `place` puts there are its own matter.
 ///
 /// # Errors
 /// The tree is not plain, content cannot be read or is not what it was, or the directory cannot be written.
-pub fn write_directory(tree: &Tree, dir: &Dir) -> Result<(), DirectoryError> {
+pub fn write_directory(tree: &Tree, dir: &Dir, place: Placer<'_>) -> Result<(), DirectoryError> {
     check_plain(tree)?;
     for (path, entry) in tree {
         let host = host_path(path);
         let write = |source| DirectoryError::Write { path: path.clone(), source };
         match &entry.node {
             Node::Directory { .. } => dir.create_dir(&host).map_err(write)?,
+            Node::File(content) if place(content, dir, &host).map_err(write)? => continue,
             Node::File(content) => {
                 let mut options = OpenOptions::new();
                 options.write(true).create_new(true).mode(0o644);

@@ -3,5 +3,5 @@
 mod directory;
 mod tar;
 
-pub use directory::{DirectoryError, check_plain, write_directory};
+pub use directory::{DirectoryError, Placer, check_plain, write_directory};
 pub use tar::write_tar;

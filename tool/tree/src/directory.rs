@@ -86,6 +86,19 @@ fn file_entry(dir: &Arc<Dir>, path: &Path, metadata: &Metadata, stamps: Stamps) 
     Entry { stat: Stat { mode, ..Stat::FILE }, node: Node::File(content) }
 }
 
+/// Checks that there is a directory at `path`; links that stay below `dir` are followed.
+///
+/// # Errors
+/// It is not there, not readable, or no directory.
+pub fn check_directory(dir: &Dir, path: &Path) -> Result<(), DirectoryError> {
+    let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
+    if metadata.is_dir() {
+        return Ok(());
+    }
+    let (expected, found) = ("a directory", type_name(&metadata));
+    Err(DirectoryError::Type { path: path.into(), expected, found })
+}
+
 /// Reads everything below the directory at `path` that the selection does not exclude.
 ///
 /// Links stay links and are not followed.
@@ -98,14 +111,7 @@ pub fn read_directory(
     selection: &mut Selection<'_>,
     stamps: Stamps,
 ) -> Result<Tree, DirectoryError> {
-    let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
-    if !metadata.is_dir() {
-        return Err(DirectoryError::Type {
-            path: path.into(),
-            expected: "a directory",
-            found: type_name(&metadata),
-        });
-    }
+    check_directory(dir, path)?;
     let mut entries = BTreeMap::new();
     // A stack of our own: a tree that is 3,000 levels deep must not end in a stack overflow.
     let mut pending = vec![(path.to_path_buf(), TreePath::root())];

@@ -111,3 +111,8 @@ pub(crate) const MAN: &str = "\
 Examples:
   ociseed man --out ~/.local/share/man/man1
   ociseed man --out man && man -l man/ociseed-build.1";
+
+pub(super) const CACHE: &str = "\
+Examples:
+  ociseed cache status
+  ociseed cache gc --max-size 20G";

@@ -1,10 +1,11 @@
 //! Which parts of a spec a build needs, and what they are called.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ociseed_spec::Key;
-use ociseed_spec::file::{Engine, Spec, closest, in_order};
+use ociseed_spec::file::{Engine, Spec, closest};
 
 use crate::failure::Failure;
 
@@ -21,13 +22,21 @@ pub(crate) enum TargetName {
 
 impl fmt::Display for TargetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = self.place();
+        write!(f, "{kind}.{name}")
+    }
+}
+
+impl TargetName {
+    /// Returns the directory of its kind below the output directory, and its name in there without an ending.
+    pub(crate) fn place(&self) -> (&'static str, String) {
         match self {
-            Self::Layer(key) => write!(f, "layer.{key}"),
-            Self::Image(key) => write!(f, "image.{key}"),
-            Self::Index(key) => write!(f, "index.{key}"),
-            Self::Bundle(key) => write!(f, "bundle.{key}"),
-            Self::Seed(key) => write!(f, "seed.{key}"),
-            Self::Store(key, engine) => write!(f, "store.{key}.{}", engine.as_str()),
+            Self::Layer(key) => ("layer", key.to_string()),
+            Self::Image(key) => ("image", key.to_string()),
+            Self::Index(key) => ("index", key.to_string()),
+            Self::Bundle(key) => ("bundle", key.to_string()),
+            Self::Seed(key) => ("seed", key.to_string()),
+            Self::Store(key, engine) => ("store", format!("{key}.{}", engine.as_str())),
         }
     }
 }
@@ -35,10 +44,10 @@ impl fmt::Display for TargetName {
 /// What was asked for, and what must be made for it.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// What was asked for.
     pub(crate) targets: BTreeSet<TargetName>,
-    pub(crate) layers: BTreeSet<Key>,
-    pub(crate) images: BTreeSet<Key>,
-    pub(crate) indexes: BTreeSet<Key>,
+    /// All that must be made, and what each needs for it.
+    pub(crate) steps: BTreeMap<TargetName, BTreeSet<TargetName>>,
 }
 
 impl Plan {
@@ -47,8 +56,7 @@ impl Plan {
         let all = all_targets(spec);
         let mut plan = Self::default();
         for name in names {
-            let found = all.iter().find(|target| target.to_string() == *name);
-            plan.targets.insert(found.cloned().ok_or_else(|| unknown(name, &all))?);
+            plan.targets.insert(find(name, &all)?);
         }
         if names.is_empty() {
             if all.is_empty() {
@@ -56,62 +64,62 @@ impl Plan {
             }
             plan.targets = all;
         }
-        plan.add_needs(spec);
+        let mut pending: Vec<TargetName> = plan.targets.iter().cloned().collect();
+        while let Some(step) = pending.pop() {
+            if let Entry::Vacant(new) = plan.steps.entry(step) {
+                let needs = needs(spec, new.key());
+                pending.extend(needs.iter().cloned());
+                new.insert(needs);
+            }
+        }
         Ok(plan)
     }
 
-    fn add_needs(&mut self, spec: &Spec) {
-        for target in &self.targets {
-            match target {
-                TargetName::Layer(key) => {
-                    self.layers.insert(key.clone());
-                }
-                TargetName::Image(key) => {
-                    self.images.insert(key.clone());
-                }
-                TargetName::Index(key) => {
-                    self.indexes.insert(key.clone());
-                }
-                TargetName::Bundle(key) => {
-                    self.images.extend(spec.bundle[key].images.values().cloned());
-                    self.indexes.extend(spec.bundle[key].indexes.values().cloned());
-                }
-                TargetName::Seed(key) | TargetName::Store(key, _) => {
-                    self.images.extend(spec.seed[key].image.iter().map(|entry| entry.image.clone()));
-                }
-            }
+    /// Returns the keys of the layers that are needed.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Key> {
+        self.steps.keys().filter_map(|step| match step {
+            TargetName::Layer(key) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// Finds a target among those that are made for what was asked for.
+    pub(crate) fn step(&self, name: &str) -> Result<TargetName, Failure> {
+        find(name, &self.steps.keys().cloned().collect())
+    }
+
+    /// Returns a step and all that it needs, near and far.
+    pub(crate) fn below(&self, step: &TargetName) -> BTreeSet<TargetName> {
+        let mut all = BTreeSet::new();
+        let mut pending = vec![step.clone()];
+        while let Some(step) = pending.pop() {
+            pending.extend(self.steps[&step].iter().cloned());
+            all.insert(step);
         }
-        self.images.extend(self.indexes.iter().flat_map(|index| spec.index[index].images.iter().cloned()));
-        let mut pending: Vec<Key> = self.images.iter().cloned().collect();
-        while let Some(key) = pending.pop() {
-            let base = spec.image[&key].base.as_ref().and_then(|base| base.image.clone());
-            pending.extend(base.filter(|base| self.images.insert(base.clone())));
-        }
-        self.layers.extend(self.images.iter().flat_map(|image| spec.image[image].layers.iter().cloned()));
-        let mut pending: Vec<Key> = self.layers.iter().cloned().collect();
-        while let Some(key) = pending.pop() {
-            let needed = spec.layer[&key].layers().cloned();
-            pending.extend(needed.filter(|key| self.layers.insert(key.clone())).collect::<Vec<_>>());
-        }
+        all
     }
 }
 
-/// Sorts layers into rounds: each needs only layers of earlier rounds.
-pub(crate) fn rounds<'a>(spec: &Spec, layers: &'a BTreeSet<Key>) -> Vec<Vec<&'a Key>> {
-    let mut round_of: BTreeMap<&Key, usize> = BTreeMap::new();
-    let mut rounds: Vec<Vec<&Key>> = Vec::new();
-    let order = in_order(layers.iter(), |key| spec.layer[key].layers().cloned().collect());
-    for key in order.expect("a spec with circles is refused when it is read") {
-        let key = layers.get(&key).expect("layers that are needed are planned");
-        let above = |needed: &Key| round_of.get(needed).map_or(0, |round| round + 1);
-        let round = spec.layer[key].layers().map(above).max().unwrap_or(0);
-        round_of.insert(key, round);
-        if rounds.len() == round {
-            rounds.push(Vec::new());
+/// Returns what a step is made of.
+fn needs(spec: &Spec, step: &TargetName) -> BTreeSet<TargetName> {
+    let image = |key: &Key| TargetName::Image(key.clone());
+    match step {
+        TargetName::Layer(key) => spec.layer[key].layers().cloned().map(TargetName::Layer).collect(),
+        TargetName::Image(key) => {
+            let spec = &spec.image[key];
+            let base = spec.base.iter().filter_map(|base| base.image.as_ref()).map(image);
+            base.chain(spec.layers.iter().cloned().map(TargetName::Layer)).collect()
         }
-        rounds[round].push(key);
+        TargetName::Index(key) => spec.index[key].images.iter().map(image).collect(),
+        TargetName::Bundle(key) => {
+            let spec = &spec.bundle[key];
+            let indexes = spec.indexes.values().cloned().map(TargetName::Index);
+            spec.images.values().map(image).chain(indexes).collect()
+        }
+        TargetName::Seed(key) | TargetName::Store(key, _) => {
+            spec.seed[key].image.iter().map(|entry| image(&entry.image)).collect()
+        }
     }
-    rounds
 }
 
 fn all_targets(spec: &Spec) -> BTreeSet<TargetName> {
@@ -125,6 +133,11 @@ fn all_targets(spec: &Spec) -> BTreeSet<TargetName> {
         .iter()
         .flat_map(|(key, seed)| seed.stores.iter().map(|engine| TargetName::Store(key.clone(), *engine)));
     layers.chain(images).chain(indexes).chain(bundles).chain(seeds).chain(stores).collect()
+}
+
+fn find(name: &str, all: &BTreeSet<TargetName>) -> Result<TargetName, Failure> {
+    let found = all.iter().find(|target| target.to_string() == *name);
+    found.cloned().ok_or_else(|| unknown(name, all))
 }
 
 fn unknown(name: &str, all: &BTreeSet<TargetName>) -> Failure {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
             Base::Image(key) => read_image(&inputs, key.as_str(), "`image.base`")?,
             place => {
                 let mut blobs = Blobs::default();
-                let source = blobs.open(place, &inputs, "image.base")?.expect("not another image");
+                let source = blobs.add(place, &inputs, "image.base")?.expect("not another image");
                 choose(&blobs, source, base, spec, "image")?
             }
         }),
@@ -51,7 +51,7 @@ pub(crate) fn choose(
     spec: &ImageSpec,
     place: &str,
 ) -> Result<Image, Failure> {
-    choose_image(blobs.source(source), base.reference.as_deref(), spec.platform.as_ref())
+    choose_image(blobs.source(source)?, base.reference.as_deref(), spec.platform.as_ref())
         .map_err(|error| choose_failure(&format!("{place}.base"), &error))
 }
 

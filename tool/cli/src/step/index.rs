@@ -25,7 +25,7 @@ pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
         Some(base) => {
             let mut blobs = Blobs::default();
             let place = image::place(base, "index.base")?;
-            let source = blobs.open(place, &inputs, "index.base")?.expect("the base is no image");
+            let source = blobs.add(place, &inputs, "index.base")?.expect("the base is no image");
             choose(&blobs, source, base, "index")?
         }
         None => {
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
 
 /// Chooses an index in an opened layout or archive; `place` is its name in messages, as `index.web`.
 pub(crate) fn choose(blobs: &Blobs, source: usize, base: &BaseSpec, place: &str) -> Result<Index, Failure> {
-    choose_index(blobs.source(source), base.reference.as_deref())
+    choose_index(blobs.source(source)?, base.reference.as_deref())
         .map_err(|error| choose_failure(&format!("{place}.base"), &error))
 }
 

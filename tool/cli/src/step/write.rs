@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use cap_std::fs::{Permissions, PermissionsExt};
-use ociseed_media::{DirectoryError, write_directory, write_tar};
+use ociseed_media::{DirectoryError, Placer, write_directory, write_tar};
 use ociseed_spec::{Digest, Hasher};
 use ociseed_tree::{ReadError, Tree};
 
@@ -29,18 +29,23 @@ pub(crate) fn write_tree(tree: &Tree, form: Form, path: &Path) -> Result<(), Fai
         Form::Directory => {
             let (out, name) = OutDir::of_output(path)?;
             let stage = out.stage()?;
-            stage_directory(tree, &stage.out(), &name)?;
+            stage_directory(tree, &stage.out(), &name, &|_, _, _| Ok(false))?;
             stage.commit(&name, &out, &name, false)
         }
     }
 }
 
-/// Writes a tree as a new directory of a stage.
-pub(crate) fn stage_directory(tree: &Tree, out: &OutDir, name: impl AsRef<Path>) -> Result<(), Failure> {
+/// Writes a tree as a new directory of a stage; `place` may put files there without copying them.
+pub(crate) fn stage_directory(
+    tree: &Tree,
+    out: &OutDir,
+    name: impl AsRef<Path>,
+    place: Placer<'_>,
+) -> Result<(), Failure> {
     let dir = out.below(name)?;
     let fail = |error| write_failure(&dir.shown(""), &error);
     dir.dir().set_permissions(".", Permissions::from_mode(0o755)).map_err(fail)?;
-    write_directory(tree, dir.dir()).map_err(|error| match error {
+    write_directory(tree, dir.dir(), place).map_err(|error| match error {
         DirectoryError::Write { path, source } => write_failure(&dir.shown(&path.to_string()[1..]), &source),
         error => Failure::new(chain(&error)),
     })

@@ -19,12 +19,16 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
         fs::remove_dir_all(&dir).expect("an old scratch directory can go");
     }
     fs::create_dir_all(&dir).expect("a scratch directory can be made");
+    let _ = fs::remove_dir_all(dir.with_file_name(format!("{name}.cache")));
     dir
 }
 
 /// Runs `ociseed` in a directory.
 pub(crate) fn ociseed(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ociseed")).current_dir(dir).args(args).output().expect("ociseed runs")
+    // Each test's own, beside the directory that the test works in: nothing of one run reaches another.
+    let cache = dir.with_file_name(format!("{}.cache", dir.file_name().expect("a name").to_string_lossy()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ociseed"));
+    command.current_dir(dir).args(args).env("XDG_CACHE_HOME", cache).output().expect("ociseed runs")
 }
 
 /// Runs `ociseed`, which must succeed, and returns what it printed.

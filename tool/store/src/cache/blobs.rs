@@ -79,11 +79,20 @@ impl Cache {
         new.sync_all()
     }
 
-    /// Forgets a blob that turned out to be damaged.
-    pub fn forget(&self, digest: &Digest) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
-        let _ = self.dir.remove_file(stamp_path(digest));
-        let _ = self.dir.remove_file(blob_path(digest));
+    /// Reads the blobs again that this process took for right, and removes those that are not; returns how many.
+    pub fn forget_damaged(&self) -> usize {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.len();
+        known.retain(|digest, stamp| {
+            let path = blob_path(digest);
+            let right = self.check(digest, stamp.size, &path).unwrap_or(false);
+            if !right {
+                let _ = self.dir.remove_file(stamp_path(digest));
+                let _ = self.dir.remove_file(path);
+            }
+            right
+        });
+        before - known.len()
     }
 
     /// Writes down what the file system now says of blobs that were used, as new names change that.

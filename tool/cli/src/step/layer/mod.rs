@@ -8,9 +8,10 @@ use std::path::Path;
 
 use ociseed_image::{LayerError, write_layer};
 use ociseed_spec::file::LayerSpec;
-use ociseed_spec::json;
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_spec::params::LayerParams;
+use ociseed_spec::{Key, json};
+use ociseed_tree::Stamps;
 
 use crate::args::StepArgs;
 use crate::failure::Failure;
@@ -20,7 +21,7 @@ use crate::scratch::Scratch;
 use crate::step::read_params;
 use crate::step::write::read_failure;
 
-pub(crate) use tree::{LayerTree, Sources, tree};
+pub(crate) use tree::{Found, LayerTree, Sources, find, look, tree};
 
 /// Runs `ociseed layer`.
 pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
@@ -31,10 +32,10 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let inputs = Inputs::of_step(&params.inputs, &args.step.inputs);
     let (out, name) = OutDir::of_output(&args.step.out)?;
     let stage = out.stage()?;
-    let scratch = Scratch::new(stage.out());
-    let sources =
-        Sources { inputs: &inputs, layer: &|key, place| inputs.find(key.as_str(), place), scratch: &scratch };
-    let layer = tree(&params.layer, &sources, "layer")?;
+    let find_layer = |key: &Key, place: &str| inputs.find(key.as_str(), place);
+    let sources = Sources { inputs: &inputs, layer: &find_layer, stamps: Stamps::Drop };
+    let found = find(&params.layer, &sources, "layer")?;
+    let layer = tree(&params.layer, found, &Scratch::new(stage.out()), "layer")?;
     let metadata = write_in(&layer, &params.layer, &stage.out(), &name)?;
     stage.commit(&name, &out, &name, true)?;
     match &args.metadata {

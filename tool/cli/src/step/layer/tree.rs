@@ -8,7 +8,7 @@ use ociseed_spec::metadata::Package;
 use ociseed_spec::{Key, TreePath};
 use ociseed_tree::{
     BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection, Stamps, Tree,
-    apply, apply_rules, deb, read_archive, read_directory, read_file,
+    apply, apply_rules, check_directory, deb, read_archive, read_directory, read_file,
 };
 
 use crate::failure::{Failure, chain};
@@ -21,12 +21,23 @@ pub(crate) struct Sources<'a> {
     pub(crate) inputs: &'a Inputs,
     /// Blobs of other layers; the second word is who asks.
     pub(crate) layer: &'a dyn Fn(&Key, &str) -> Result<Place, Failure>,
-    /// For what compressed inputs hold.
-    pub(crate) scratch: &'a Scratch,
+    /// Whether to keep what the file system says of each file.
+    pub(crate) stamps: Stamps,
 }
 
 /// What is taken of one source, and where it goes.
 type Taken = Vec<(TreePath, Entry)>;
+
+/// What the host has for one entry of a layer.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Files and directories, described but not read, and where they go.
+    Files(Taken),
+    /// An archive, not yet opened.
+    Archive(Place),
+    /// The entry needs nothing.
+    Nothing,
+}
 
 /// A layer before it is written.
 #[derive(Debug)]
@@ -36,13 +47,87 @@ pub(crate) struct LayerTree {
     pub(crate) packages: Vec<Package>,
 }
 
-/// Makes the tree of a layer; `place` is the layer's name in messages, as `layer.site`.
-pub(crate) fn tree(spec: &LayerSpec, sources: &Sources<'_>, place: &str) -> Result<LayerTree, Failure> {
-    let mut making = Making { sources, builder: Builder::new(), packages: Vec::new() };
-    for (index, add) in (0..).zip(&spec.add) {
+/// Finds what the entries of a layer need, and says all that is missing; `place` is the layer's name in
+/// messages, as `layer.site`.
+pub(crate) fn find(spec: &LayerSpec, sources: &Sources<'_>, place: &str) -> Result<Vec<Found>, Failure> {
+    let (found, failures): (Vec<_>, Vec<_>) = (0..)
+        .zip(&spec.add)
+        .map(|(index, add)| {
+            let place = format!("{place}.add[{index}]");
+            find_one(&entry_of(add, &place)?, sources, &place)
+        })
+        .partition(Result::is_ok);
+    match Failure::join(failures.into_iter().filter_map(Result::err).collect()) {
+        Some(failure) => Err(failure),
+        None => Ok(found.into_iter().flatten().collect()),
+    }
+}
+
+/// Looks whether what the entries of a layer need of the host is there, without walking directories, and says all
+/// that is missing.
+pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(), Failure> {
+    let none = |_: &Key, _: &str| unreachable!("other layers are not looked at");
+    let sources = Sources { inputs, layer: &none, stamps: Stamps::Drop };
+    let look_one = |(index, add): (usize, &Add)| {
         let place = format!("{place}.add[{index}]");
-        let usage = |error: AddError| Failure::usage(format!("{place}: {error}"));
-        making.add(add.entry().map_err(usage)?, index, &place)?;
+        let entry = entry_of(add, &place)?;
+        match &entry.source {
+            Source::Layer(_) => Ok(()),
+            Source::Dir(word, _) => {
+                let found = inputs.find(word, &place)?;
+                check_directory(&found.dir, &found.path).map_err(|error| host_failure(&place, &error))
+            }
+            _ => find_one(&entry, &sources, &place).map(drop),
+        }
+    };
+    let failures = spec.add.iter().enumerate().map(look_one).filter_map(Result::err).collect();
+    Failure::join(failures).map_or(Ok(()), Err)
+}
+
+fn entry_of(add: &Add, place: &str) -> Result<SpecEntry, Failure> {
+    add.entry().map_err(|error: AddError| Failure::usage(format!("{place}: {error}")))
+}
+
+fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Found, Failure> {
+    Ok(match &entry.source {
+        Source::File(word) => {
+            let found = sources.inputs.find(word, place)?;
+            let file = read_file(&found.dir, &found.path, sources.stamps);
+            Found::Files(vec![(entry.to.clone(), file.map_err(|error| host_failure(place, &error))?)])
+        }
+        Source::Dir(word, filter) => {
+            let found = sources.inputs.find(word, place)?;
+            let mut selection = Selection::new(filter);
+            let tree = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
+            let mut taken =
+                take(selection, tree.map_err(|error| host_failure(place, &error))?, entry, place)?;
+            // The directory itself is there even when nothing is in it.
+            if filter.strip == 0 {
+                taken.push((entry.to.clone(), Entry::directory()));
+            }
+            Found::Files(taken)
+        }
+        Source::Tar(word, _) | Source::Deb(word, ..) => {
+            let found = sources.inputs.find(word, place)?;
+            check_file(&found)?;
+            Found::Archive(found)
+        }
+        Source::Layer(key) => Found::Archive((sources.layer)(key, place)?),
+        _ => Found::Nothing,
+    })
+}
+
+/// Makes the tree of a layer of what was found for it; `place` is the layer's name in messages, as `layer.site`.
+pub(crate) fn tree(
+    spec: &LayerSpec,
+    found: Vec<Found>,
+    scratch: &Scratch,
+    place: &str,
+) -> Result<LayerTree, Failure> {
+    let mut making = Making { scratch, builder: Builder::new(), packages: Vec::new() };
+    for ((index, add), found) in (0..).zip(&spec.add).zip(found) {
+        let place = format!("{place}.add[{index}]");
+        making.add(entry_of(add, &place)?, found, index, &place)?;
     }
     let Making { builder, mut packages, .. } = making;
     let mut tree = builder.finish().map_err(|conflicts| {
@@ -65,104 +150,56 @@ pub(crate) fn tree(spec: &LayerSpec, sources: &Sources<'_>, place: &str) -> Resu
 
 /// A layer that entries are put into.
 struct Making<'a> {
-    sources: &'a Sources<'a>,
+    /// For what compressed inputs hold.
+    scratch: &'a Scratch,
     builder: Builder,
     packages: Vec<Package>,
 }
 
 impl Making<'_> {
-    fn add(&mut self, entry: SpecEntry, index: u32, place: &str) -> Result<(), Failure> {
-        let claim = |precedence| Claim { replace: entry.replace, ..Claim::new(index, precedence) };
-        let made = match &entry.source {
-            Source::Dir(word, filter) => self.directory(word, filter, &entry, place)?,
-            Source::Tar(word, filter) => {
-                self.tar(&self.sources.inputs.find(word, place)?, filter, &entry, place)?
-            }
-            Source::Deb(word, filter, status) => self.package(word, filter, *status, &entry, place)?,
-            Source::Layer(key) => {
-                let all = Filter { devices: true, ..Filter::default() };
-                self.tar(&(self.sources.layer)(key, place)?, &all, &entry, place)?
-            }
-            single => {
-                let mut made = self.single(single, place)?;
-                apply(&entry.attributes, &mut made);
-                self.builder.insert(entry.to.clone(), made, claim(Precedence::Explicit));
-                return Ok(());
-            }
-        };
+    fn add(&mut self, entry: SpecEntry, found: Found, index: u32, place: &str) -> Result<(), Failure> {
         let precedence = match entry.source {
             Source::Dir(..) => Precedence::Host,
-            _ => Precedence::Incidental,
+            Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => Precedence::Incidental,
+            _ => Precedence::Explicit,
+        };
+        let made = match (&entry.source, found) {
+            (Source::Tar(_, filter), Found::Archive(found)) => self.tar(&found, filter, &entry, place)?,
+            (Source::Deb(_, filter, status), Found::Archive(found)) => {
+                self.package(&found, filter, *status, &entry, place)?
+            }
+            (Source::Layer(_), Found::Archive(found)) => {
+                let all = Filter { devices: true, ..Filter::default() };
+                self.tar(&found, &all, &entry, place)?
+            }
+            (_, Found::Files(taken)) => taken,
+            (single, _) => vec![(entry.to.clone(), made_of(single))],
         };
         for (path, mut made) in made {
             apply(&entry.attributes, &mut made);
-            self.builder.insert(path, made, claim(precedence));
+            let claim = Claim { replace: entry.replace, ..Claim::new(index, precedence) };
+            self.builder.insert(path, made, claim);
         }
         Ok(())
     }
 
-    /// Makes what is one path.
-    fn single(&self, source: &Source, place: &str) -> Result<Entry, Failure> {
-        Ok(match source {
-            Source::File(word) => {
-                let found = self.sources.inputs.find(word, place)?;
-                read_file(&found.dir, &found.path, Stamps::Drop)
-                    .map_err(|error| host_failure(place, &error))?
-            }
-            Source::Text(text) => Entry::file(Content::bytes(text.as_bytes())),
-            Source::Symlink(target) => Entry::symlink(target.as_bytes()),
-            Source::Hardlink(target) => {
-                Entry { node: Node::Link(target.clone()), ..Entry::file(Content::default()) }
-            }
-            Source::Mkdir(opaque) => {
-                Entry { node: Node::Directory { opaque: *opaque }, ..Entry::directory() }
-            }
-            Source::Device(device) => Entry::device(*device),
-            Source::Fifo => Entry::fifo(),
-            Source::Whiteout => Entry::whiteout(),
-            Source::Dir(..) | Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => {
-                unreachable!("sources of many paths are read as trees")
-            }
-        })
-    }
-
-    fn directory(
-        &self,
-        word: &str,
-        filter: &Filter,
-        entry: &SpecEntry,
-        place: &str,
-    ) -> Result<Taken, Failure> {
-        let found = self.sources.inputs.find(word, place)?;
-        let mut selection = Selection::new(filter);
-        let tree = read_directory(&found.dir, &found.path, &mut selection, Stamps::Drop);
-        let tree = tree.map_err(|error| host_failure(place, &error))?;
-        let mut taken = take(selection, tree, entry, place)?;
-        // The directory itself is there even when nothing is in it.
-        if filter.strip == 0 {
-            taken.push((entry.to.clone(), Entry::directory()));
-        }
-        Ok(taken)
-    }
-
     fn tar(&self, found: &Place, filter: &Filter, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
         let (file, shown) = open(found)?;
-        let tree = read_archive(file, shown, &mut || self.sources.scratch.file())
+        let tree = read_archive(file, shown, &mut || self.scratch.file())
             .map_err(|error| Failure::because(place, &error))?;
         self.chosen(tree, filter, entry, place)
     }
 
     fn package(
         &mut self,
-        word: &str,
+        found: &Place,
         filter: &Filter,
         status: bool,
         entry: &SpecEntry,
         place: &str,
     ) -> Result<Taken, Failure> {
-        let found = self.sources.inputs.find(word, place)?;
-        let (file, shown) = open(&found)?;
-        let read = deb::read(file, shown, &mut || self.sources.scratch.file())
+        let (file, shown) = open(found)?;
+        let read = deb::read(file, shown, &mut || self.scratch.file())
             .map_err(|error| Failure::because(place, &error))?;
         // With `replace` the later one wins; without, their files contradict each other.
         let same = |other: &Package| {
@@ -190,12 +227,36 @@ impl Making<'_> {
     }
 }
 
-fn open(found: &Place) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
-    let metadata = found.dir.metadata(&found.path).map_err(|error| found.failure(&error))?;
-    if !metadata.is_file() {
-        // Asked before it is opened, which with a fifo would wait for a writer.
-        return Err(Failure::new(format!("`{}` is no regular file", found.shown)));
+/// Makes what is one path and needs nothing of the host.
+fn made_of(source: &Source) -> Entry {
+    match source {
+        Source::Text(text) => Entry::file(Content::bytes(text.as_bytes())),
+        Source::Symlink(target) => Entry::symlink(target.as_bytes()),
+        Source::Hardlink(target) => {
+            Entry { node: Node::Link(target.clone()), ..Entry::file(Content::default()) }
+        }
+        Source::Mkdir(opaque) => Entry { node: Node::Directory { opaque: *opaque }, ..Entry::directory() },
+        Source::Device(device) => Entry::device(*device),
+        Source::Fifo => Entry::fifo(),
+        Source::Whiteout => Entry::whiteout(),
+        Source::File(_) | Source::Dir(..) | Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => {
+            unreachable!("what the host has for it was found")
+        }
     }
+}
+
+/// Refuses what is no regular file before it is opened, which with a fifo would wait for a writer.
+fn check_file(found: &Place) -> Result<(), Failure> {
+    let metadata = found.dir.metadata(&found.path).map_err(|error| found.failure(&error))?;
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("`{}` is no regular file", found.shown)))
+    }
+}
+
+fn open(found: &Place) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
+    check_file(found)?;
     let file = found.dir.open(&found.path).map_err(|error| found.failure(&error))?;
     Ok((Arc::new(file), Path::new(&found.shown).into()))
 }

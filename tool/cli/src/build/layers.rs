@@ -1,0 +1,206 @@
+//! The layers of a build: looked up in the cache, or made.
+
+use ociseed_image::file_suffix;
+use ociseed_spec::file::LayerSpec;
+use ociseed_spec::metadata::LayerMetadata;
+use ociseed_spec::{Digest, Hasher, Key, Stamp, TreePath, json};
+use ociseed_store::BlobFile;
+use ociseed_store::cache::{FileMemory, Memory};
+use ociseed_tree::{Entry, Extent, HostFile, Node, Stamps};
+use serde_json::Map;
+
+use super::Build;
+use super::plan::TargetName;
+use super::remember::{How, StepKey};
+use crate::failure::Failure;
+use crate::files::{Wanted, digests};
+use crate::inputs::Place;
+use crate::output::write_failure;
+use crate::report::Target;
+use crate::scratch::Scratch;
+use crate::step::layer::{self, Found, Sources};
+
+/// A layer that others can be made of.
+#[derive(Clone)]
+pub(super) struct Layer {
+    pub(super) metadata: LayerMetadata,
+    pub(super) blob: Place,
+}
+
+impl Build<'_> {
+    /// Makes a layer available: from the cache, or by making it.
+    pub(super) fn layer(&self, key: &Key) -> Result<(), Failure> {
+        let step = TargetName::Layer(key.clone());
+        let old = self.remember.memory(&step);
+        let found = self.find_layer(key)?;
+        let step_key = self.layer_key(&step, &found, old.as_ref())?;
+        let (layer, step_key, how) = match self.cached_layer(key, step_key.as_ref()) {
+            Some(layer) => (layer, step_key, How::Cached),
+            None => {
+                let layer = self.make_layer(key, found)?;
+                let unchanged = self.is_unchanged(key, step_key.as_ref())?;
+                let step_key = step_key.filter(|_| unchanged);
+                self.remember.keep_layer(step_key.as_ref(), &layer.metadata, &layer.blob);
+                (layer, step_key, How::Made)
+            }
+        };
+        self.blobs.add_layer(&layer.metadata, layer.blob.clone());
+        let current = self.plan.targets.contains(&step)
+            && self.target(&step, step_key.as_ref(), || self.stage_layer(key, &layer, how))?;
+        let how = if current && how == How::Cached { How::Current } else { how };
+        self.made.add_layer(key, layer);
+        self.remember.ran(&step, step_key.as_ref(), how, old.as_ref());
+        Ok(())
+    }
+
+    /// Reads what a layer is made of, and puts it together.
+    pub(super) fn check_layer(&self, key: &Key) -> Result<(), Failure> {
+        let scratch = Scratch::new(self.stage()?);
+        let found = self.find_layer(key)?;
+        layer::tree(&self.spec.layer[key], found, &scratch, &format!("layer.{key}")).map(drop)
+    }
+
+    fn find_layer(&self, key: &Key) -> Result<Vec<Found>, Failure> {
+        let other = |key: &Key, _: &str| Ok(self.made.layer(key).blob);
+        let stamps = if self.remember.cache().is_some() { Stamps::Keep } else { Stamps::Drop };
+        let sources = Sources { inputs: self.inputs, layer: &other, stamps };
+        layer::find(&self.spec.layer[key], &sources, &format!("layer.{key}"))
+    }
+
+    fn layer_key(
+        &self,
+        step: &TargetName,
+        found: &[Found],
+        old: Option<&Memory>,
+    ) -> Result<Option<StepKey>, Failure> {
+        let (TargetName::Layer(key), Some(_)) = (step, self.remember.cache()) else { return Ok(None) };
+        let mut table = self.spec.layer[key].clone();
+        let files = digests(&wanted(&table, found)?, old, self.threads)?;
+        let mut known = files.iter();
+        let mut inputs = Map::new();
+        for ((index, found), add) in found.iter().enumerate().zip(&mut table.add) {
+            let digest = match (found, add.layer.take()) {
+                (Found::Nothing, _) => continue,
+                (Found::Files(taken), _) => digest_of_files(taken, &mut known),
+                (Found::Archive(_), Some(layer)) => self.made.layer(&layer).metadata.digest,
+                (Found::Archive(_), None) => known.next().expect("every archive was read").digest,
+            };
+            inputs.insert(format!("add[{index}]"), digest.to_string().into());
+            // What they are called changes nothing.
+            for word in [&mut add.file, &mut add.dir, &mut add.tar, &mut add.deb].into_iter().flatten() {
+                word.clear();
+            }
+        }
+        Ok(self.remember.key(step, &table, inputs, files))
+    }
+
+    fn cached_layer(&self, key: &Key, step_key: Option<&StepKey>) -> Option<Layer> {
+        let metadata = LayerMetadata::parse(&self.remember.result(step_key)?).ok()?;
+        let blob = self.remember.cache()?.blob(&metadata.digest, metadata.size)?;
+        Some(Layer {
+            metadata,
+            blob: Place { dir: blob.dir, path: blob.path, shown: format!("layer.{key}") },
+        })
+    }
+
+    /// Writes the blob of a layer into the stage.
+    fn make_layer(&self, key: &Key, found: Vec<Found>) -> Result<Layer, Failure> {
+        let _turn = self.turns.take();
+        let (spec, shown) = (&self.spec.layer[key], format!("layer.{key}"));
+        let dir = self.stage()?.below("layer")?;
+        let tree = layer::tree(spec, found, &Scratch::new(dir.clone()), &shown)?;
+        let name = self.layer_name(key);
+        let metadata = layer::write_in(&tree, spec, &dir, name.as_ref())?;
+        Ok(Layer { metadata, blob: Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name } })
+    }
+
+    /// Tells whether the files that were read are what they were: what is made of others has another key.
+    fn is_unchanged(&self, key: &Key, step_key: Option<&StepKey>) -> Result<bool, Failure> {
+        let Some(step_key) = step_key else { return Ok(true) };
+        let now = wanted(&self.spec.layer[key], &self.find_layer(key)?)?;
+        let same_number = now.len() == step_key.files.len();
+        Ok(same_number && now.iter().zip(&step_key.files).all(|(now, then)| Some(now.stamp) == then.stamp))
+    }
+
+    fn layer_name(&self, key: &Key) -> String {
+        format!("{key}{}", file_suffix(self.spec.layer[key].compression))
+    }
+
+    /// Puts a layer that was asked for into the stage; one that was made is there.
+    fn stage_layer(&self, key: &Key, layer: &Layer, how: How) -> Result<Target, Failure> {
+        let (name, metadata) = (self.layer_name(key), &layer.metadata);
+        if let (How::Cached, Some(cache)) = (how, self.remember.cache()) {
+            let dir = self.stage()?.below("layer")?;
+            let Place { dir: blob_dir, path, .. } = layer.blob.clone();
+            let blob = BlobFile { dir: blob_dir, path, size: metadata.size };
+            cache
+                .place(&blob, &metadata.digest, dir.dir(), name.as_ref())
+                .map_err(|error| write_failure(&dir.shown(&name), &error))?;
+        }
+        let metadata_path = self.write_small("layer", &format!("{key}.json"), &json::encode(metadata))?;
+        Ok(Target {
+            path: format!("layer/{name}"),
+            metadata: Some(metadata_path),
+            packages: metadata.packages.clone(),
+            digest: Some(metadata.digest),
+            size: metadata.size,
+            ..Target::default()
+        })
+    }
+}
+
+/// Lists the host's files that were found, in the order of the entries.
+fn wanted(spec: &LayerSpec, found: &[Found]) -> Result<Vec<Wanted>, Failure> {
+    let mut wanted = Vec::new();
+    for ((source, add), found) in (0..).zip(&spec.add).zip(found) {
+        match found {
+            Found::Archive(place) if add.layer.is_none() => wanted.push(Wanted::of(source, place)?),
+            Found::Files(taken) => {
+                let files = taken.iter().filter_map(|(_, entry)| host_file(entry));
+                wanted.extend(files.map(|(file, stamp)| Wanted {
+                    source,
+                    file: file.clone(),
+                    stamp: *stamp,
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(wanted)
+}
+
+fn host_file(entry: &Entry) -> Option<(&HostFile, &Stamp)> {
+    match &entry.node {
+        Node::File(content) => match content.extents() {
+            [Extent::File(range)] => Some((&range.file, range.file.stamp()?)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Says what files and directories of the host are, and where they go; `known` has the digests of those files next.
+fn digest_of_files<'a>(
+    taken: &[(TreePath, Entry)],
+    known: &mut impl Iterator<Item = &'a FileMemory>,
+) -> Digest {
+    let mut hasher = Hasher::new();
+    // Each part is preceded by its length, so that no two lists give the same bytes.
+    let mut add = |kind: u8, bytes: &[u8]| {
+        hasher.update(&[kind]);
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for (path, entry) in taken {
+        add(b'p', path.as_bytes());
+        match &entry.node {
+            Node::File(_) => {
+                let kind = if entry.stat.mode.bits() & 0o100 == 0 { b'f' } else { b'x' };
+                add(kind, known.next().expect("every file was read").digest.as_bytes());
+            }
+            Node::Symlink(target) => add(b'l', target),
+            _ => add(b'd', b""),
+        }
+    }
+    hasher.finish()
+}
