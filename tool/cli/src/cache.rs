@@ -57,7 +57,7 @@ impl Opened {
         let name = Digest::of(path.as_os_str().as_encoded_bytes());
         let old = self.cache.memory(&name);
         let files = digests(&[Wanted::of(0, &place).ok()?], old.as_ref(), 1).ok()?;
-        let digest = files.first()?.digest;
+        let digest = files.first()?.digest?;
         let memory = Memory { key: digest, parameters: String::new(), files };
         if old.as_ref() != Some(&memory) {
             self.note(self.cache.remember(&name, &memory));

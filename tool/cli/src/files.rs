@@ -1,7 +1,10 @@
 //! Digests of the host's files, without reading those whose stamps say that they are what they were.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +12,7 @@ use cap_std::fs::File;
 use ociseed_spec::{Digest, Hasher, Stamp};
 use ociseed_store::cache::{FileMemory, Memory};
 use ociseed_tree::{HostFile, stamp};
+use rustix::fs::AtFlags;
 
 use crate::failure::Failure;
 use crate::inputs::Place;
@@ -37,7 +41,7 @@ impl Wanted {
     }
 
     fn remembered(&self, digest: Digest, stamp: Option<Stamp>) -> FileMemory {
-        FileMemory { source: self.source, path: self.path().to_vec(), stamp, digest }
+        FileMemory { source: self.source, path: self.path().to_vec(), stamp, digest: Some(digest) }
     }
 }
 
@@ -80,6 +84,47 @@ pub(crate) fn digests(
         }
     }
     Ok(files.into_iter().map(|file| file.expect("known or read")).collect())
+}
+
+/// Tells whether files and directories all are what they were, by looking at each one's stamp.
+///
+/// `places` says where the paths of each input begin.
+pub(crate) fn untouched(files: &[FileMemory], places: &HashMap<u32, Place>, threads: usize) -> bool {
+    let looks = |file: &FileMemory| {
+        let (Some(stamp), Some(place)) = (&file.stamp, places.get(&file.source)) else { return false };
+        let path = Path::new(OsStr::from_bytes(&file.path));
+        // What the spec names may be a link; what is found below never is followed. Whether a directory on the way
+        // still is one is seen when that itself is looked at.
+        let flags = if path == place.path { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        rustix::fs::statat(&*place.dir, path, flags).is_ok_and(|found| stamp_of(&found) == *stamp)
+    };
+    // A spec that now names another path reads other files, however untouched these are.
+    let named = |(source, place): (&u32, &Place)| {
+        let path = place.path.as_os_str().as_encoded_bytes();
+        files.iter().any(|file| file.source == *source && file.path == path)
+    };
+    if !places.iter().all(named) {
+        return false;
+    }
+    let part = files.len().div_ceil(threads.max(1)).max(1000);
+    thread::scope(|scope| {
+        let parts: Vec<_> =
+            files.chunks(part).map(|part| scope.spawn(move || part.iter().all(looks))).collect();
+        parts.into_iter().all(|part| part.join().unwrap_or(false))
+    })
+}
+
+fn stamp_of(found: &rustix::fs::Stat) -> Stamp {
+    let nanoseconds = |number| i64::try_from(number).unwrap_or_default();
+    let modified = (found.st_mtime, nanoseconds(found.st_mtime_nsec));
+    let changed = (found.st_ctime, nanoseconds(found.st_ctime_nsec));
+    Stamp::new(
+        found.st_dev,
+        found.st_ino,
+        u64::try_from(found.st_size).unwrap_or_default(),
+        modified,
+        changed,
+    )
 }
 
 /// Reads a file; it gets a stamp only if no change can have escaped that.
@@ -130,6 +175,6 @@ pub(crate) fn wait_for(stamp: &Stamp) -> bool {
 }
 
 /// Returns nanoseconds since the epoch.
-fn now() -> i128 {
+pub(crate) fn now() -> i128 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos().cast_signed())
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, DirEntry, Metadata, MetadataExt};
+use cap_std::fs::{Dir, Metadata, MetadataExt};
 use ociseed_spec::{FileMode, Stamp, TreePath, TreePathError};
 
 use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
@@ -86,17 +86,27 @@ fn file_entry(dir: &Arc<Dir>, path: &Path, metadata: &Metadata, stamps: Stamps) 
     Entry { stat: Stat { mode, ..Stat::FILE }, node: Node::File(content) }
 }
 
-/// Checks that there is a directory at `path`; links that stay below `dir` are followed.
+/// Looks at the directory at `path`; links that stay below `dir` are followed.
 ///
 /// # Errors
 /// It is not there, not readable, or no directory.
-pub fn check_directory(dir: &Dir, path: &Path) -> Result<(), DirectoryError> {
+pub fn check_directory(dir: &Dir, path: &Path) -> Result<Metadata, DirectoryError> {
     let metadata = dir.metadata(path).map_err(|source| DirectoryError::Read { path: path.into(), source })?;
     if metadata.is_dir() {
-        return Ok(());
+        return Ok(metadata);
     }
     let (expected, found) = ("a directory", type_name(&metadata));
     Err(DirectoryError::Type { path: path.into(), expected, found })
+}
+
+/// A directory of the host.
+#[derive(Debug, Default)]
+pub struct HostDirectory {
+    /// What is in it.
+    pub tree: Tree,
+    /// The directories whose entries were read and what the file system said of them before, where stamps are kept: while
+    /// these are the same, nothing was added and nothing went.
+    pub directories: Vec<(PathBuf, Stamp)>,
 }
 
 /// Reads everything below the directory at `path` that the selection does not exclude.
@@ -110,9 +120,16 @@ pub fn read_directory(
     path: &Path,
     selection: &mut Selection<'_>,
     stamps: Stamps,
-) -> Result<Tree, DirectoryError> {
-    check_directory(dir, path)?;
+) -> Result<HostDirectory, DirectoryError> {
+    let metadata = check_directory(dir, path)?;
     let mut entries = BTreeMap::new();
+    let mut directories = Vec::new();
+    let mut note = |path: &Path, metadata: &Metadata| {
+        if stamps == Stamps::Keep {
+            directories.push((path.to_path_buf(), stamp(metadata)));
+        }
+    };
+    note(path, &metadata);
     // A stack of our own: a tree that is 3,000 levels deep must not end in a stack overflow.
     let mut pending = vec![(path.to_path_buf(), TreePath::root())];
     while let Some((path, at)) = pending.pop() {
@@ -128,36 +145,37 @@ pub fn read_directory(
             if name.as_encoded_bytes().starts_with(tar::WHITEOUT) {
                 return Err(DirectoryError::Whiteout { path: child_path });
             }
-            let entry = read_child(dir, &child, &child_path, stamps)?;
+            // Of the open directory: one call, where a path from the top takes three.
+            let metadata = child.metadata().map_err(read)?;
+            let entry = child_entry(dir, &child_path, &metadata, stamps)?;
             if entry.is_directory() {
+                note(&child_path, &metadata);
                 pending.push((child_path, child_at.clone()));
             }
             entries.insert(child_at, entry);
         }
     }
-    Ok(Tree { entries, ..Tree::default() })
+    Ok(HostDirectory { tree: Tree { entries, ..Tree::default() }, directories })
 }
 
-fn read_child(
+fn child_entry(
     dir: &Arc<Dir>,
-    child: &DirEntry,
     path: &Path,
+    metadata: &Metadata,
     stamps: Stamps,
 ) -> Result<Entry, DirectoryError> {
     let read = |source| DirectoryError::Read { path: path.into(), source };
-    // Of the open directory: one call, where a path from the top takes three.
-    let metadata = child.metadata().map_err(read)?;
     if metadata.is_dir() {
         Ok(Entry::directory())
     } else if metadata.is_file() {
-        Ok(file_entry(dir, path, &metadata, stamps))
+        Ok(file_entry(dir, path, metadata, stamps))
     } else if metadata.is_symlink() {
         let target = dir.read_link_contents(path).map_err(read)?;
         let target: Box<[u8]> = target.as_os_str().as_encoded_bytes().into();
         Ok(Entry::symlink(target))
     } else {
         let expected = "a file, a directory or a symbolic link";
-        Err(DirectoryError::Type { path: path.into(), expected, found: type_name(&metadata) })
+        Err(DirectoryError::Type { path: path.into(), expected, found: type_name(metadata) })
     }
 }
 

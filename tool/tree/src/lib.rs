@@ -25,7 +25,9 @@ pub use attributes::{apply, apply_rules};
 pub use builder::{BuildError, Builder, Claim, Precedence};
 pub use content::{Content, Extent, FileRange, HostFile, ReadError};
 pub use decompress::decompress;
-pub use directory::{DirectoryError, Stamps, check_directory, read_directory, read_file, stamp};
+pub use directory::{
+    DirectoryError, HostDirectory, Stamps, check_directory, read_directory, read_file, stamp,
+};
 pub use flatten::flatten;
 pub use select::Selection;
 pub use spool::{ArchiveError, Scratch, SpoolError, read_archive, spool};

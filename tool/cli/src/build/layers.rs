@@ -1,5 +1,7 @@
 //! The layers of a build: looked up in the cache, or made.
 
+use std::collections::HashMap;
+
 use ociseed_image::file_suffix;
 use ociseed_spec::file::LayerSpec;
 use ociseed_spec::metadata::LayerMetadata;
@@ -7,13 +9,13 @@ use ociseed_spec::{Digest, Hasher, Key, Stamp, TreePath, json};
 use ociseed_store::BlobFile;
 use ociseed_store::cache::{FileMemory, Memory};
 use ociseed_tree::{Entry, Extent, HostFile, Node, Stamps};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::Build;
 use super::plan::TargetName;
 use super::remember::{How, StepKey};
 use crate::failure::Failure;
-use crate::files::{Wanted, digests};
+use crate::files::{Wanted, digests, now, untouched};
 use crate::inputs::Place;
 use crate::output::write_failure;
 use crate::report::Target;
@@ -32,17 +34,11 @@ impl Build<'_> {
     pub(super) fn layer(&self, key: &Key) -> Result<(), Failure> {
         let step = TargetName::Layer(key.clone());
         let old = self.remember.memory(&step);
-        let found = self.find_layer(key)?;
-        let step_key = self.layer_key(&step, &found, old.as_ref())?;
-        let (layer, step_key, how) = match self.cached_layer(key, step_key.as_ref()) {
-            Some(layer) => (layer, step_key, How::Cached),
-            None => {
-                let layer = self.make_layer(key, found)?;
-                let unchanged = self.is_unchanged(key, step_key.as_ref())?;
-                let step_key = step_key.filter(|_| unchanged);
-                self.remember.keep_layer(step_key.as_ref(), &layer.metadata, &layer.blob);
-                (layer, step_key, How::Made)
-            }
+        let untouched = old.as_ref().and_then(|old| self.untouched_layer(&step, key, old));
+        let known = untouched.and_then(|step_key| Some((self.cached_layer(key, &step_key)?, step_key)));
+        let (layer, step_key, how) = match known {
+            Some((layer, step_key)) => (layer, Some(step_key), How::Cached),
+            None => self.find_or_make(&step, key, old.as_ref())?,
         };
         self.blobs.add_layer(&layer.metadata, layer.blob.clone());
         let current = self.plan.targets.contains(&step)
@@ -51,6 +47,28 @@ impl Build<'_> {
         self.made.add_layer(key, layer);
         self.remember.ran(&step, step_key.as_ref(), how, old.as_ref());
         Ok(())
+    }
+
+    /// Looks a layer up by what its inputs hold, or makes it.
+    fn find_or_make(
+        &self,
+        step: &TargetName,
+        key: &Key,
+        old: Option<&Memory>,
+    ) -> Result<(Layer, Option<StepKey>, How), Failure> {
+        let begun = now();
+        let found = self.find_layer(key)?;
+        let step_key = self.layer_key(step, key, &found, old, begun)?;
+        if let Some(step_key) = &step_key
+            && let Some(layer) = self.cached_layer(key, step_key)
+        {
+            return Ok((layer, Some(step_key.clone()), How::Cached));
+        }
+        let layer = self.make_layer(key, found)?;
+        let unchanged = self.is_unchanged(key, step_key.as_ref())?;
+        let step_key = step_key.filter(|_| unchanged);
+        self.remember.keep_layer(step_key.as_ref(), &layer.metadata, &layer.blob);
+        Ok((layer, step_key, How::Made))
     }
 
     /// Reads what a layer is made of, and puts it together.
@@ -67,35 +85,63 @@ impl Build<'_> {
         layer::find(&self.spec.layer[key], &sources, &format!("layer.{key}"))
     }
 
-    fn layer_key(
-        &self,
-        step: &TargetName,
-        found: &[Found],
-        old: Option<&Memory>,
-    ) -> Result<Option<StepKey>, Failure> {
-        let (TargetName::Layer(key), Some(_)) = (step, self.remember.cache()) else { return Ok(None) };
+    /// Returns a layer's table without the names of what it reads, which change nothing, and which other layers it has.
+    fn layer_table(&self, key: &Key) -> (LayerSpec, Map<String, Value>) {
         let mut table = self.spec.layer[key].clone();
-        let files = digests(&wanted(&table, found)?, old, self.threads)?;
-        let mut known = files.iter();
         let mut inputs = Map::new();
-        for ((index, found), add) in found.iter().enumerate().zip(&mut table.add) {
-            let digest = match (found, add.layer.take()) {
-                (Found::Nothing, _) => continue,
-                (Found::Files(taken), _) => digest_of_files(taken, &mut known),
-                (Found::Archive(_), Some(layer)) => self.made.layer(&layer).metadata.digest,
-                (Found::Archive(_), None) => known.next().expect("every archive was read").digest,
-            };
-            inputs.insert(format!("add[{index}]"), digest.to_string().into());
-            // What they are called changes nothing.
+        for (index, add) in table.add.iter_mut().enumerate() {
+            if let Some(layer) = add.layer.take() {
+                inputs.insert(input_name(index), self.made.layer(&layer).metadata.digest.to_string().into());
+            }
             for word in [&mut add.file, &mut add.dir, &mut add.tar, &mut add.deb].into_iter().flatten() {
                 word.clear();
             }
         }
+        (table, inputs)
+    }
+
+    /// Returns the key that a layer had, if neither its table nor a file or directory that it read is another.
+    fn untouched_layer(&self, step: &TargetName, key: &Key, old: &Memory) -> Option<StepKey> {
+        let (table, inputs) = self.layer_table(key);
+        let step_key = self.remember.same_key(step, &table, inputs, old)?;
+        let mut places = HashMap::new();
+        for (index, add) in (0..).zip(&self.spec.layer[key].add) {
+            if let Some(word) = [&add.file, &add.dir, &add.tar, &add.deb].into_iter().flatten().next() {
+                places.insert(index, self.inputs.find(word, "").ok()?);
+            }
+        }
+        untouched(&old.files, &places, self.threads).then_some(step_key)
+    }
+
+    fn layer_key(
+        &self,
+        step: &TargetName,
+        key: &Key,
+        found: &[Found],
+        old: Option<&Memory>,
+        begun: i128,
+    ) -> Result<Option<StepKey>, Failure> {
+        if self.remember.cache().is_none() {
+            return Ok(None);
+        }
+        let (table, mut inputs) = self.layer_table(key);
+        let spec = &self.spec.layer[key];
+        let mut files = digests(&wanted(spec, found)?, old, self.threads)?;
+        let mut known = files.iter().filter_map(|file| file.digest);
+        for ((index, found), add) in found.iter().enumerate().zip(&spec.add) {
+            let digest = match found {
+                Found::Files(taken, _) => digest_of_files(taken, &mut known),
+                Found::Archive(_) if add.layer.is_none() => known.next().expect("every archive was read"),
+                _ => continue,
+            };
+            inputs.insert(input_name(index), digest.to_string().into());
+        }
+        files.extend(directories(found, begun));
         Ok(self.remember.key(step, &table, inputs, files))
     }
 
-    fn cached_layer(&self, key: &Key, step_key: Option<&StepKey>) -> Option<Layer> {
-        let metadata = LayerMetadata::parse(&self.remember.result(step_key)?).ok()?;
+    fn cached_layer(&self, key: &Key, step_key: &StepKey) -> Option<Layer> {
+        let metadata = LayerMetadata::parse(&self.remember.result(Some(step_key))?).ok()?;
         let blob = self.remember.cache()?.blob(&metadata.digest, metadata.size)?;
         Some(Layer {
             metadata,
@@ -118,8 +164,8 @@ impl Build<'_> {
     fn is_unchanged(&self, key: &Key, step_key: Option<&StepKey>) -> Result<bool, Failure> {
         let Some(step_key) = step_key else { return Ok(true) };
         let now = wanted(&self.spec.layer[key], &self.find_layer(key)?)?;
-        let same_number = now.len() == step_key.files.len();
-        Ok(same_number && now.iter().zip(&step_key.files).all(|(now, then)| Some(now.stamp) == then.stamp))
+        let then = step_key.files.iter().filter(|file| file.digest.is_some()).map(|file| file.stamp);
+        Ok(now.iter().map(|file| Some(file.stamp)).eq(then))
     }
 
     fn layer_name(&self, key: &Key) -> String {
@@ -155,7 +201,7 @@ fn wanted(spec: &LayerSpec, found: &[Found]) -> Result<Vec<Wanted>, Failure> {
     for ((source, add), found) in (0..).zip(&spec.add).zip(found) {
         match found {
             Found::Archive(place) if add.layer.is_none() => wanted.push(Wanted::of(source, place)?),
-            Found::Files(taken) => {
+            Found::Files(taken, _) => {
                 let files = taken.iter().filter_map(|(_, entry)| host_file(entry));
                 wanted.extend(files.map(|(file, stamp)| Wanted {
                     source,
@@ -169,6 +215,25 @@ fn wanted(spec: &LayerSpec, found: &[Found]) -> Result<Vec<Wanted>, Failure> {
     Ok(wanted)
 }
 
+/// Lists the directories whose entries were found, for the next time; `begun` is when that was.
+fn directories(found: &[Found], begun: i128) -> Vec<FileMemory> {
+    let mut all = Vec::new();
+    for (source, found) in (0..).zip(found) {
+        let Found::Files(_, directories) = found else { continue };
+        all.extend(directories.iter().map(|(path, stamp)| FileMemory {
+            source,
+            path: path.as_os_str().as_encoded_bytes().to_vec(),
+            stamp: Some(*stamp).filter(|stamp| stamp.settles() <= begun),
+            digest: None,
+        }));
+    }
+    all
+}
+
+fn input_name(index: usize) -> String {
+    format!("add[{index}]")
+}
+
 fn host_file(entry: &Entry) -> Option<(&HostFile, &Stamp)> {
     match &entry.node {
         Node::File(content) => match content.extents() {
@@ -180,10 +245,7 @@ fn host_file(entry: &Entry) -> Option<(&HostFile, &Stamp)> {
 }
 
 /// Says what files and directories of the host are, and where they go; `known` has the digests of those files next.
-fn digest_of_files<'a>(
-    taken: &[(TreePath, Entry)],
-    known: &mut impl Iterator<Item = &'a FileMemory>,
-) -> Digest {
+fn digest_of_files(taken: &[(TreePath, Entry)], known: &mut impl Iterator<Item = Digest>) -> Digest {
     let mut hasher = Hasher::new();
     // Each part is preceded by its length, so that no two lists give the same bytes.
     let mut add = |kind: u8, bytes: &[u8]| {
@@ -196,7 +258,7 @@ fn digest_of_files<'a>(
         match &entry.node {
             Node::File(_) => {
                 let kind = if entry.stat.mode.bits() & 0o100 == 0 { b'f' } else { b'x' };
-                add(kind, known.next().expect("every file was read").digest.as_bytes());
+                add(kind, known.next().expect("every file was read").as_bytes());
             }
             Node::Symlink(target) => add(b'l', target),
             _ => add(b'd', b""),

@@ -84,7 +84,8 @@ fn changed_keys(old: &Value, new: &Value) -> Vec<String> {
 
 fn file_changes(old: &[FileMemory], new: &[FileMemory]) -> Vec<String> {
     let index = |files: &[FileMemory]| -> BTreeMap<(u32, Vec<u8>), FileMemory> {
-        files.iter().map(|file| ((file.source, file.path.clone()), file.clone())).collect()
+        let files = files.iter().filter(|file| file.digest.is_some());
+        files.map(|file| ((file.source, file.path.clone()), file.clone())).collect()
     };
     let (old, new) = (index(old), index(new));
     let show = |(source, path): &(u32, Vec<u8>)| format!("add[{source}] `{}`", String::from_utf8_lossy(path));

@@ -73,6 +73,22 @@ impl<'a> Remember<'a> {
         Some(StepKey { digest, parameters, files })
     }
 
+    /// Returns the key of the last run of a step if its table is the same and its inputs are.
+    ///
+    /// `inputs` replace those of then; that the host's files are the same is for the caller to see.
+    pub(super) fn same_key(
+        &self,
+        step: &TargetName,
+        table: &impl serde::Serialize,
+        inputs: Map<String, Value>,
+        old: &Memory,
+    ) -> Option<StepKey> {
+        let then: Value = serde_json::from_str(&old.parameters).ok()?;
+        let mut all = then["inputs"].as_object()?.clone();
+        all.extend(inputs);
+        self.key(step, table, all, old.files.clone()).filter(|key| key.digest == old.key)
+    }
+
     /// Returns what the host's files of a step had for content when it last ran.
     pub(super) fn memory(&self, step: &TargetName) -> Option<Memory> {
         self.cache()?.memory(&self.name(step))

@@ -7,7 +7,7 @@ use ociseed_spec::{Digest, Stamp};
 use super::dir::{Cache, Kind};
 use super::wire;
 
-/// A file that a step read.
+/// A file that a step read, or a directory whose entries it read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMemory {
     /// Which of the step's inputs it belongs to.
@@ -16,8 +16,8 @@ pub struct FileMemory {
     pub path: Vec<u8>,
     /// What the file system said of it; nothing where a later change might not be told by that.
     pub stamp: Option<Stamp>,
-    /// The digest of its content.
-    pub digest: Digest,
+    /// The digest of its content; a directory has none.
+    pub digest: Option<Digest>,
 }
 
 /// The last run of a step.

@@ -33,7 +33,7 @@ struct File {
     path: Vec<u8>,
     #[prost(message, optional, tag = "3")]
     stamp: Option<Stamp>,
-    /// Of what a step read: of the content; of an output: of the blob that it is.
+    /// Of what a step read: of the content, but of directories; of an output: of the blob that it is.
     #[prost(bytes = "vec", tag = "4")]
     digest: Vec<u8>,
 }
@@ -94,6 +94,16 @@ fn digest(bytes: &[u8]) -> Option<Digest> {
     Some(Digest::from_bytes(bytes.try_into().ok()?))
 }
 
+/// Writes a digest that may not be there; then there are no bytes.
+fn encode_digest(digest: Option<Digest>) -> Vec<u8> {
+    digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default()
+}
+
+/// Reads what [`encode_digest`] wrote; nothing of what it never writes.
+fn decode_digest(bytes: &[u8]) -> Option<Option<Digest>> {
+    if bytes.is_empty() { Some(None) } else { digest(bytes).map(Some) }
+}
+
 pub(super) fn encode_stamp(stamp: &ociseed_spec::Stamp) -> Vec<u8> {
     Stamp::from(stamp).encode_to_vec()
 }
@@ -107,7 +117,7 @@ pub(super) fn encode_memory(memory: &Memory) -> Vec<u8> {
         source: file.source,
         path: file.path.clone(),
         stamp: file.stamp.as_ref().map(Into::into),
-        digest: file.digest.as_bytes().to_vec(),
+        digest: encode_digest(file.digest),
     });
     let key = memory.key.as_bytes().to_vec();
     Step { key, parameters: memory.parameters.clone(), files: files.collect() }.encode_to_vec()
@@ -116,7 +126,7 @@ pub(super) fn encode_memory(memory: &Memory) -> Vec<u8> {
 pub(super) fn decode_memory(bytes: &[u8]) -> Option<Memory> {
     let step = Step::decode(bytes).ok()?;
     let files = step.files.into_iter().map(|file| {
-        let (stamp, digest) = (file.stamp.map(Into::into), digest(&file.digest)?);
+        let (stamp, digest) = (file.stamp.map(Into::into), decode_digest(&file.digest)?);
         Some(FileMemory { source: file.source, path: file.path, stamp, digest })
     });
     let files = files.collect::<Option<_>>()?;
@@ -127,7 +137,7 @@ pub(super) fn encode_outputs(outputs: &BTreeMap<String, OutputMemory>) -> Vec<u8
     let file = |file: &OutputFile| File {
         path: file.path.clone(),
         stamp: Some((&file.stamp).into()),
-        digest: file.blob.map(|blob| blob.as_bytes().to_vec()).unwrap_or_default(),
+        digest: encode_digest(file.blob),
         ..File::default()
     };
     let output = |output: &OutputMemory| Output {
@@ -141,8 +151,7 @@ pub(super) fn encode_outputs(outputs: &BTreeMap<String, OutputMemory>) -> Vec<u8
 
 pub(super) fn decode_outputs(bytes: &[u8]) -> Option<BTreeMap<String, OutputMemory>> {
     let file = |file: File| {
-        let blob = if file.digest.is_empty() { None } else { Some(digest(&file.digest)?) };
-        Some(OutputFile { path: file.path, stamp: file.stamp?.into(), blob })
+        Some(OutputFile { path: file.path, stamp: file.stamp?.into(), blob: decode_digest(&file.digest)? })
     };
     let output = |output: Output| {
         let files = output.files.into_iter().map(file).collect::<Option<_>>()?;

@@ -1,11 +1,11 @@
 //! From the entries of a layer to its tree.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ociseed_spec::file::{Add, AddError, Entry as SpecEntry, Filter, LayerSpec, Source};
 use ociseed_spec::metadata::Package;
-use ociseed_spec::{Key, TreePath};
+use ociseed_spec::{Key, Stamp, TreePath};
 use ociseed_tree::{
     BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection, Stamps, Tree,
     apply, apply_rules, check_directory, deb, read_archive, read_directory, read_file,
@@ -31,8 +31,9 @@ type Taken = Vec<(TreePath, Entry)>;
 /// What the host has for one entry of a layer.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// Files and directories, described but not read, and where they go.
-    Files(Taken),
+    /// Files and directories, described but not read, and where they go; then the directories of the host whose
+    /// entries these are.
+    Files(Taken, Vec<(PathBuf, Stamp)>),
     /// An archive, not yet opened.
     Archive(Place),
     /// The entry needs nothing.
@@ -75,7 +76,8 @@ pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(),
             Source::Layer(_) => Ok(()),
             Source::Dir(word, _) => {
                 let found = inputs.find(word, &place)?;
-                check_directory(&found.dir, &found.path).map_err(|error| host_failure(&place, &error))
+                let checked = check_directory(&found.dir, &found.path);
+                checked.map(drop).map_err(|error| host_failure(&place, &error))
             }
             _ => find_one(&entry, &sources, &place).map(drop),
         }
@@ -93,19 +95,20 @@ fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Fou
         Source::File(word) => {
             let found = sources.inputs.find(word, place)?;
             let file = read_file(&found.dir, &found.path, sources.stamps);
-            Found::Files(vec![(entry.to.clone(), file.map_err(|error| host_failure(place, &error))?)])
+            let file = file.map_err(|error| host_failure(place, &error))?;
+            Found::Files(vec![(entry.to.clone(), file)], Vec::new())
         }
         Source::Dir(word, filter) => {
             let found = sources.inputs.find(word, place)?;
             let mut selection = Selection::new(filter);
-            let tree = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
-            let mut taken =
-                take(selection, tree.map_err(|error| host_failure(place, &error))?, entry, place)?;
+            let read = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
+            let read = read.map_err(|error| host_failure(place, &error))?;
+            let mut taken = take(selection, read.tree, entry, place)?;
             // The directory itself is there even when nothing is in it.
             if filter.strip == 0 {
                 taken.push((entry.to.clone(), Entry::directory()));
             }
-            Found::Files(taken)
+            Found::Files(taken, read.directories)
         }
         Source::Tar(word, _) | Source::Deb(word, ..) => {
             let found = sources.inputs.find(word, place)?;
@@ -172,7 +175,7 @@ impl Making<'_> {
                 let all = Filter { devices: true, ..Filter::default() };
                 self.tar(&found, &all, &entry, place)?
             }
-            (_, Found::Files(taken)) => taken,
+            (_, Found::Files(taken, _)) => taken,
             (single, _) => vec![(entry.to.clone(), made_of(single))],
         };
         for (path, mut made) in made {
