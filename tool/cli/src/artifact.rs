@@ -16,6 +16,7 @@ use ociseed_tree::{decompress, tar};
 use crate::failure::{Failure, chain};
 use crate::inputs::read_document;
 use crate::report::Report;
+use ociseed_spec::shown_path;
 
 /// Something that can be looked at.
 pub(crate) enum Artifact {
@@ -69,7 +70,7 @@ impl Artifact {
 
     /// Opens what the command line names.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", path.display()), &error);
+        let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", shown_path(path)), &error);
         if path.metadata().map_err(fail)?.is_dir() {
             let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(fail)?;
             Self::of_dir(Arc::new(dir), path)
@@ -79,7 +80,7 @@ impl Artifact {
     }
 
     fn of_dir(dir: Arc<Dir>, path: &Path) -> Result<Self, Failure> {
-        let shown = path.display().to_string();
+        let shown = shown_path(path);
         let fail =
             |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
         let read = |name: &str| {
@@ -110,7 +111,7 @@ impl Artifact {
     }
 
     fn of_file(mut file: StdFile, path: &Path) -> Result<Self, Failure> {
-        let shown = path.display().to_string();
+        let shown = shown_path(path);
         let fail = |error: std::io::Error| Failure::because(format_args!("`{shown}`"), &error);
         let mut first = [0; 1];
         let count = file.read(&mut first).map_err(fail)?;
@@ -142,7 +143,7 @@ impl Artifact {
     }
 
     fn of_document(bytes: Vec<u8>, path: &Path) -> Result<Self, Failure> {
-        let shown = path.display();
+        let shown = shown_path(path);
         let fail =
             |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
         let document: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| fail(&error))?;
@@ -181,9 +182,9 @@ fn preseed_archives(dir: &Dir, shown: &str) -> Result<Vec<(String, Archive)>, Fa
     }
     names.sort();
     let open = |name: PathBuf| {
-        let name = name.display().to_string();
-        let place = format!("{shown}/{name}");
-        let archive = Archive::open(dir.open(&name).map_err(fail)?, place);
+        let file = dir.open(&name).map_err(fail)?;
+        let name = shown_path(&name);
+        let archive = Archive::open(file, format!("{shown}/{name}"));
         Ok((name, archive.map_err(|error| Failure::new(chain(&error)))?))
     };
     names.into_iter().map(open).collect()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use ociseed_spec::{Digest, json};
+use ociseed_spec::{Digest, json, shown_path};
 use ociseed_store::cache::{Cache, Memory, Usage};
 use serde::Serialize;
 
@@ -26,7 +26,8 @@ impl Opened {
     /// Opens the cache that the flags or the environment name; nothing, and a note, where there is none.
     pub(crate) fn of(args: &CacheDirArgs) -> Option<Self> {
         let opened = directory(args).and_then(|path| {
-            Self::open(&path).map_err(|error| Failure::because(format_args!("`{}`", path.display()), &error))
+            Self::open(&path)
+                .map_err(|error| Failure::because(format_args!("`{}`", shown_path(&path)), &error))
         });
         opened.map_err(|failure| failure.note("nothing is cached")).ok()
     }
@@ -44,7 +45,7 @@ impl Opened {
         if let Err(error) = result
             && !self.told.swap(true, Ordering::Relaxed)
         {
-            let place = format!("cache `{}`", self.path.display());
+            let place = format!("cache `{}`", shown_path(&self.path));
             Failure::because(place, &error).note("what is new is not cached");
         }
     }
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &CacheArgs) -> Result<(), Failure> {
     let path = directory(&args.dir)?;
     match &args.command {
         CacheCommand::Path => {
-            let shown = path.display().to_string();
+            let shown = shown_path(&path);
             let text = if args.json {
                 json_text(&Shown { path: &shown, usage: None, removed: None })
             } else {
@@ -137,7 +138,7 @@ fn open_existing(path: &Path) -> Result<Option<Opened>, Failure> {
 }
 
 fn failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::because(format_args!("cache `{}`", path.display()), error)
+    Failure::because(format_args!("cache `{}`", shown_path(path)), error)
 }
 
 fn status(path: &Path, json: bool) -> Result<(), Failure> {
@@ -146,7 +147,7 @@ fn status(path: &Path, json: bool) -> Result<(), Failure> {
         Some(opened) => opened.cache.usage().map_err(|error| failure(path, &error))?,
     };
     let Usage { blobs, blob_bytes, records, record_bytes } = usage;
-    let shown = path.display().to_string();
+    let shown = shown_path(path);
     if json {
         let usage = Some(ShownUsage { blobs, blob_bytes, records, record_bytes });
         return print(&json_text(&Shown { path: &shown, usage, removed: None }));
@@ -161,7 +162,7 @@ fn collect(path: &Path, most: u64, json: bool) -> Result<(), Failure> {
         None => ociseed_store::cache::Removed::default(),
         Some(opened) => opened.cache.collect_garbage(most).map_err(|error| failure(path, &error))?,
     };
-    let shown = path.display().to_string();
+    let shown = shown_path(path);
     if json {
         let removed = Some(ShownRemoved { files: removed.files, bytes: removed.bytes });
         return print(&json_text(&Shown { path: &shown, usage: None, removed }));

@@ -12,6 +12,7 @@ use ociseed_tree::{Tree, flatten, read_archive, spool};
 use crate::artifact::Artifact;
 use crate::failure::{Failure, chain};
 use crate::scratch::Scratch;
+use ociseed_spec::shown_path;
 
 /// An image that was found, and where its layers are.
 pub(crate) struct FoundImage<'a> {
@@ -93,7 +94,7 @@ fn of_blob(source: &dyn Source, blob: &BlobRef, scratch: &Scratch) -> Result<Tre
 
 /// Reads the files of a tar, compressed or not.
 pub(crate) fn of_file(file: &std::fs::File, path: &Path, scratch: &Scratch) -> Result<Tree, Failure> {
-    let shown = path.display().to_string();
+    let shown = shown_path(path);
     let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
     let mut file = file.try_clone().map_err(|error| fail(&error))?;
     file.rewind().map_err(|error| fail(&error))?;

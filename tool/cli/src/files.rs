@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::File;
-use ociseed_spec::{Digest, Hasher, Stamp};
+use ociseed_spec::{Digest, Hasher, Stamp, shown_path};
 use ociseed_store::cache::{FileMemory, Memory};
 use ociseed_tree::{HostFile, stamp};
 use rustix::fs::AtFlags;
@@ -138,7 +138,7 @@ fn read(wanted: &Wanted) -> Result<FileMemory, Failure> {
         Ok(wanted.remembered(hasher.finish(), before.filter(|before| *before == after)))
     };
     read().map_err(|error| {
-        Failure::because(format_args!("cannot read `{}`", wanted.file.path().display()), &error)
+        Failure::because(format_args!("cannot read `{}`", shown_path(wanted.file.path())), &error)
     })
 }
 

@@ -15,6 +15,7 @@ use cap_std::fs::{Dir, File, MetadataExt, Permissions, PermissionsExt};
 use rustix::fs::{FlockOperation, RenameFlags};
 
 use crate::failure::Failure;
+use ociseed_spec::shown_path;
 
 /// Hidden directories begin with this.
 const STAGE_PREFIX: &str = ".ociseed-stage-";
@@ -68,7 +69,7 @@ impl OutDir {
     /// Splits the path of an output into its directory, which must be there, and its name.
     pub(crate) fn of_output(path: &Path) -> Result<(Self, OsString), Failure> {
         let Some(name) = path.file_name() else {
-            return Err(Failure::usage(format!("`{}` cannot be an output", path.display())));
+            return Err(Failure::usage(format!("`{}` cannot be an output", shown_path(path))));
         };
         let parent = path.parent().unwrap_or_else(|| Path::new(""));
         let open = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -128,7 +129,7 @@ impl OutDir {
                 Ok(stage) => return Ok(stage),
             }
         }
-        Err(Failure::new(format!("`{}`: too many hidden directories of ours", self.path.display())))
+        Err(Failure::new(format!("`{}`: too many hidden directories of ours", shown_path(&self.path))))
     }
 
     fn create_stage(&self, name: &str) -> io::Result<Stage> {
@@ -231,7 +232,7 @@ impl Drop for Stage {
 
 /// Says that something cannot be written.
 pub(crate) fn write_failure(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::because(format_args!("cannot write `{}`", path.display()), error);
+    let failure = Failure::because(format_args!("cannot write `{}`", shown_path(path)), error);
     match error.kind() {
         io::ErrorKind::StorageFull => {
             failure.hint("free space on that file system; nothing half-written was left".to_owned())

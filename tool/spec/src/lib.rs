@@ -37,4 +37,4 @@ pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use stamp::Stamp;
-pub use text::hex;
+pub use text::{escape, hex, shown, shown_path};

@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::shown;
+
 /// A normal path below an image's root; the root itself is the empty path.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TreePath(Box<[u8]>);
@@ -40,7 +42,7 @@ impl TreePath {
     /// # Errors
     /// A `..` part, a NUL byte, or a name of more than 255 bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, TreePathError> {
-        let shown = || String::from_utf8_lossy(bytes).into_owned();
+        let shown = || shown(bytes);
         if bytes.contains(&0) {
             return Err(TreePathError::Nul(shown()));
         }
@@ -133,7 +135,7 @@ impl PartialOrd for TreePath {
 
 impl fmt::Display for TreePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}", String::from_utf8_lossy(&self.0))
+        write!(f, "/{}", shown(&self.0))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, File, FileExt as _};
-use ociseed_spec::{Digest, Hasher, Stamp};
+use ociseed_spec::{Digest, Hasher, Stamp, shown_path};
 
 /// Bytes are copied in pieces of this size: large enough that calls do not count, small enough for any cache.
 const PIECE: usize = 256 * 1024;
@@ -133,7 +133,7 @@ impl Extent {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file cannot be opened or read.
-    #[error("cannot read `{path}`")]
+    #[error("cannot read `{}`", shown_path(path))]
     Read {
         /// The file's path below the directory that it was found in.
         path: PathBuf,
@@ -141,7 +141,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The file is longer or shorter than it was.
-    #[error("`{path}`: expected {expected} bytes, found {found}: it changed while it was read")]
+    #[error("`{}`: expected {expected} bytes, found {found}: it changed while it was read", shown_path(path))]
     Size {
         /// The file's path below the directory that it was found in.
         path: PathBuf,
@@ -151,7 +151,7 @@ pub enum ReadError {
         found: String,
     },
     /// The file has other content than its name or a manifest says.
-    #[error("`{path}`: expected {expected}, found {found}")]
+    #[error("`{}`: expected {expected}, found {found}", shown_path(path))]
     Digest {
         /// The file's path below the directory that it was found in.
         path: PathBuf,

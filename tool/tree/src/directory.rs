@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, Metadata, MetadataExt};
-use ociseed_spec::{FileMode, Stamp, TreePath, TreePathError};
+use ociseed_spec::{FileMode, Stamp, TreePath, TreePathError, shown_path};
 
 use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
 
@@ -18,7 +18,7 @@ use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// It is not there, cannot be read, or leads out of its directory.
-    #[error("cannot read `{path}`")]
+    #[error("cannot read `{}`", shown_path(path))]
     Read {
         /// Path below the directory that was given.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum DirectoryError {
         source: io::Error,
     },
     /// It is of another type than the spec says.
-    #[error("`{path}` is {found}, expected {expected}")]
+    #[error("`{}` is {found}, expected {expected}", shown_path(path))]
     Type {
         /// Path below the directory that was given.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum DirectoryError {
         found: &'static str,
     },
     /// Its name would mean that something is not there.
-    #[error("`{path}`: a name that begins with `.wh.` means a whiteout in a layer")]
+    #[error("`{}`: a name that begins with `.wh.` means a whiteout in a layer", shown_path(path))]
     Whiteout {
         /// Path below the directory that was given.
         path: PathBuf,

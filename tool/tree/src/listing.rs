@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+pub use ociseed_spec::escape;
 use ociseed_spec::{DeviceKind, Digest, Hasher, TreePath, json};
 use serde::Serialize;
 
@@ -60,19 +61,6 @@ pub struct Line {
     /// Extended attributes, values in hexadecimal.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
-}
-
-/// Writes bytes as text that says all of them: a backslash is doubled, what is no UTF-8 is `\xNN`.
-pub fn escape(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(&chunk.valid().replace('\\', "\\\\"));
-        for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("a string takes every write");
-        }
-    }
-    text
 }
 
 /// Describes one path; a file's bytes are read for their digest.

@@ -13,6 +13,7 @@ use crate::Tree;
 use crate::decompress::{Form, HEAD, decompress};
 use crate::part::{Part, fill};
 use crate::tar::{self, TarError};
+use ociseed_spec::shown_path;
 
 /// What any archive may expand to.
 const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
@@ -46,7 +47,7 @@ pub enum SpoolError {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// It cannot be decompressed.
-    #[error("`{archive}`")]
+    #[error("`{}`", shown_path(archive))]
     Spool {
         /// The archive, as it was called.
         archive: PathBuf,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
-use ociseed_spec::{Digest, Hasher};
+use ociseed_spec::{Digest, Hasher, shown_path};
 
 use super::{Built, Request};
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ pub(super) fn build(request: &Request<'_>, threads: usize) -> Result<Built, Fail
         };
         Failure::new(format!(
             "two builds differ in `{}`: {} and {}",
-            path.display(),
+            shown_path(path),
             digest(&one),
             digest(&other)
         ))

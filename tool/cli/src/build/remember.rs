@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Digest, Hasher, json};
+use ociseed_spec::{Digest, Hasher, json, shown_path};
 use ociseed_store::cache::{Cache, FileMemory, Kind, Memory};
 use serde_json::{Map, Value};
 
@@ -41,7 +41,7 @@ pub(super) struct Remember<'a> {
 impl<'a> Remember<'a> {
     pub(super) fn new(opened: Option<&'a Opened>, spec: &Path) -> Result<Self, Failure> {
         let absolute = std::path::absolute(spec)
-            .map_err(|error| Failure::because(format_args!("`{}`", spec.display()), &error))?;
+            .map_err(|error| Failure::because(format_args!("`{}`", shown_path(spec)), &error))?;
         let spec = Digest::of(absolute.as_os_str().as_encoded_bytes());
         let program = opened.and_then(Opened::program);
         Ok(Self { opened: opened.filter(|_| program.is_some()), spec, program, reasons: Mutex::default() })

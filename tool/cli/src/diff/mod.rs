@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ociseed_spec::json;
+use ociseed_spec::{json, shown_path};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -120,8 +120,9 @@ fn compare(first: &Path, second: &Path, scratch: &Scratch) -> Result<Vec<Part>, 
         _ => match (file_systems::images(&one)?, file_systems::images(&two)?) {
             (Some(one), Some(two)) => compare_images(&one, &two, scratch)?,
             _ => {
-                let shown =
-                    |path: &Path, artifact: &Artifact| format!("`{}` is {}", path.display(), artifact.kind());
+                let shown = |path: &Path, artifact: &Artifact| {
+                    format!("`{}` is {}", shown_path(path), artifact.kind())
+                };
                 let both = format!("{} and {}", shown(first, &one), shown(second, &two));
                 return Err(Failure::usage(format!("{both}: they cannot be compared")));
             }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write as _};
 
-use ociseed_spec::{Digest, json};
+use ociseed_spec::{Digest, json, shown_path};
 use ociseed_tree::listing::{self, escape};
 use ociseed_tree::{Entry, Node, ReadError, Tree};
 use serde::Serialize;
@@ -73,7 +73,7 @@ fn choose<'a>(images: Vec<FoundImage<'a>>, args: &InspectArgs) -> Result<FoundIm
     if same.len() == 1 {
         return Ok(chosen.swap_remove(0));
     }
-    let message = format!("`{}`: expected one image, found {}", args.path.display(), chosen.len());
+    let message = format!("`{}`: expected one image, found {}", shown_path(&args.path), chosen.len());
     let hint = if labels.is_empty() {
         "it holds none".to_owned()
     } else {
@@ -83,7 +83,7 @@ fn choose<'a>(images: Vec<FoundImage<'a>>, args: &InspectArgs) -> Result<FoundIm
 }
 
 fn no_files(args: &InspectArgs, artifact: &Artifact) -> Failure {
-    Failure::usage(format!("`{}` is {}, which holds no files", args.path.display(), artifact.kind()))
+    Failure::usage(format!("`{}` is {}, which holds no files", shown_path(&args.path), artifact.kind()))
 }
 
 /// A large file.

@@ -8,6 +8,7 @@ use ociseed_spec::metadata::LayerMetadata;
 
 use crate::failure::{Failure, chain};
 use crate::inputs::{Inputs, read_argument};
+use ociseed_spec::shown_path;
 
 /// Reads a parameter file.
 pub(crate) fn read_params<T>(
@@ -15,7 +16,7 @@ pub(crate) fn read_params<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, DocumentError>,
 ) -> Result<T, Failure> {
     let bytes = read_argument(path)?;
-    parse(&bytes).map_err(|error| Failure::usage(format!("`{}`: {}", path.display(), chain(&error))))
+    parse(&bytes).map_err(|error| Failure::usage(format!("`{}`: {}", shown_path(path), chain(&error))))
 }
 
 /// Reads the layer metadata of an input.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::File;
-use ociseed_spec::TreePath;
 use ociseed_spec::metadata::Package;
+use ociseed_spec::{TreePath, shown_path};
 
 use self::ar::{Member, Members};
 pub use self::control::ControlError;
@@ -48,7 +48,7 @@ pub struct Deb {
 #[derive(Debug, thiserror::Error)]
 pub enum DebError {
     /// The operating system does not give its bytes.
-    #[error("cannot read `{archive}`")]
+    #[error("cannot read `{}`", shown_path(archive))]
     Read {
         /// The package, as it was called.
         archive: PathBuf,
@@ -56,7 +56,7 @@ pub enum DebError {
         source: io::Error,
     },
     /// It is no package.
-    #[error("`{archive}`: {problem}")]
+    #[error("`{}`: {problem}", shown_path(archive))]
     Invalid {
         /// The package, as it was called.
         archive: PathBuf,

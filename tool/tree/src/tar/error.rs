@@ -4,13 +4,13 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ociseed_spec::{AclError, OwnerNameError, TreePath, TreePathError, XattrError};
+use ociseed_spec::{AclError, OwnerNameError, TreePath, TreePathError, XattrError, shown_path};
 
 /// Says why a tar cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The operating system does not give its bytes.
-    #[error("cannot read `{archive}`")]
+    #[error("cannot read `{}`", shown_path(archive))]
     Read {
         /// The archive, as it was called.
         archive: PathBuf,
@@ -24,7 +24,7 @@ pub enum TarError {
 
 /// Says what is wrong with which entry of which archive.
 #[derive(Debug, thiserror::Error)]
-#[error("`{archive}`: {place}: {problem}")]
+#[error("`{}`: {place}: {problem}", shown_path(archive))]
 pub struct InvalidTar {
     /// The archive, as it was called.
     pub archive: PathBuf,
@@ -260,7 +260,7 @@ impl From<Fault> for io::Error {
 pub(crate) fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 120;
     let mut text = String::new();
-    for character in String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).chars() {
+    for character in ociseed_spec::shown(&bytes[..bytes.len().min(MOST)]).chars() {
         if character.is_control() {
             write!(text, "{}", character.escape_default()).expect("a string takes every write");
         } else {

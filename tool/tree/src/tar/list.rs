@@ -38,7 +38,7 @@ pub fn list(tar: impl Read, mut each: impl FnMut(Listed)) -> io::Result<()> {
 
 impl Listed {
     fn of(member: &Member) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| ociseed_spec::shown(bytes);
         let kind = match member.kind {
             Kind::File => "file".to_owned(),
             Kind::Directory => "directory".to_owned(),
