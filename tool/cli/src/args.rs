@@ -2,8 +2,11 @@
 
 pub(crate) mod help;
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// Stocks an OS image with container images before it ever boots.
@@ -126,6 +129,9 @@ pub(crate) struct VerifyArgs {
     /// What to look at; its kind is found out.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
+    /// Print errors alone: no bars, and nothing when all is well.
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
@@ -220,13 +226,19 @@ pub(crate) struct ManArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InputArgs {
     /// Where an input is on this machine; may be given many times.
-    #[arg(long = "input", value_name = "NAME=PATH", value_parser = named_path)]
+    #[arg(long = "input", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(named_path))]
     pub(crate) named: Vec<(String, PathBuf)>,
 }
 
-fn named_path(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
-        _ => Err("expected NAME=PATH".to_owned()),
+/// Splits at the first `=`; what is behind it may be any bytes, as paths may.
+fn named_path(text: OsString) -> Result<(String, PathBuf), String> {
+    let bytes = text.as_bytes();
+    let equals = bytes.iter().position(|byte| *byte == b'=').unwrap_or(0);
+    let (name, path) = (&bytes[..equals], &bytes[bytes.len().min(equals + 1)..]);
+    match str::from_utf8(name) {
+        Ok(name) if !name.is_empty() && !path.is_empty() => {
+            Ok((name.to_owned(), OsStr::from_bytes(path).into()))
+        }
+        _ => Err("expected NAME=PATH: the name that the spec uses, and where that is".to_owned()),
     }
 }

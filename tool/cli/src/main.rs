@@ -18,12 +18,12 @@ mod inspect;
 mod man;
 mod mistyped;
 mod output;
-#[cfg_attr(not(test), expect(dead_code, reason = "the commands are about to show it"))]
 mod progress;
 mod report;
 mod scratch;
 mod step;
 mod verify;
+mod watched;
 
 use std::process::ExitCode;
 

@@ -124,7 +124,7 @@ impl StepProgress {
     }
 
     /// Ends the step well; one that is dropped without it is not counted as done.
-    pub(crate) fn done(self) {
+    pub(crate) fn done(&self) {
         if let Some((bars, _)) = &self.shown {
             let mut steps = bars.steps();
             steps.done += 1;

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use ociseed_seed::verify::{Findings, diff_id_of, verify_images, verify_lock};
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Digest, Hasher, json};
+use ociseed_spec::{Digest, Hasher, json, shown, shown_path};
 use ociseed_store::Source;
 use ociseed_tree::{decompress, tar};
 use serde::Serialize;
@@ -15,7 +16,9 @@ use crate::args::VerifyArgs;
 use crate::artifact::Artifact;
 use crate::failure::{Failure, chain};
 use crate::output::print;
+use crate::progress::{Progress, StepProgress};
 use crate::report::{Report, Target};
+use crate::watched::Watched;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,28 +32,44 @@ struct Outcome<'a> {
 /// Runs `ociseed verify`.
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Findings::default();
-    verify(Artifact::open(&args.path)?, &args.path, &mut findings)?;
-    let path = args.path.display().to_string();
+    let progress = Progress::new(!args.quiet);
+    match Artifact::open(&args.path)? {
+        Artifact::Output(report, dir) => verify_output(&report, &dir, &progress, &mut findings),
+        artifact => {
+            let name = args.path.file_name().map(|name| shown(name.as_encoded_bytes()));
+            let step = Arc::new(progress.step(name.unwrap_or_default(), 0));
+            verify(artifact, &args.path, &step, &mut findings)?;
+        }
+    }
+    progress.finish();
+    let path = shown_path(&args.path);
     let Findings { problems, blobs, bytes } = &findings;
     if args.json {
         let outcome = Outcome { path: path.clone(), problems, blobs: *blobs, bytes: *bytes };
         print(&format!("{}\n", String::from_utf8_lossy(&json::encode(&outcome))))?;
-    } else if problems.is_empty() {
+    } else if problems.is_empty() && !args.quiet {
         print(&format!("{path}: good: {blobs} blobs with {bytes} bytes hashed\n"))?;
     }
     let failures = problems.iter().map(|problem| Failure::new(format!("{path}: {problem}")));
     Failure::join(failures.collect()).map_or(Ok(()), Err)
 }
 
-fn verify(artifact: Artifact, path: &Path, findings: &mut Findings) -> Result<(), Failure> {
+fn verify(
+    artifact: Artifact,
+    path: &Path,
+    step: &Arc<StepProgress>,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
     match artifact {
-        Artifact::Layout(layout) => verify_images(&layout, findings),
-        Artifact::Archive(archive) => verify_images(&archive, findings),
+        Artifact::Layout(layout) => verify_images(&Watched::new(&layout, step), findings),
+        Artifact::Archive(archive) => verify_images(&Watched::new(&archive, step), findings),
         Artifact::Preseed(archives) => {
-            archives.iter().for_each(|(name, archive)| verify_named(name, archive, findings));
+            for (name, archive) in &archives {
+                verify_named(name, &Watched::new(archive, step), findings);
+            }
         }
         Artifact::Seed(layout, lock) => {
-            verify_images(&layout, findings);
+            verify_images(&Watched::new(&layout, step), findings);
             match Lock::parse(&lock) {
                 Err(error) => findings.problems.push(chain(&error)),
                 Ok(parsed) => {
@@ -62,13 +81,17 @@ fn verify(artifact: Artifact, path: &Path, findings: &mut Findings) -> Result<()
                 }
             }
         }
-        Artifact::Output(report, dir) => verify_output(&report, &dir, findings),
+        // Its report could name itself, without an end.
+        Artifact::Output(..) => {
+            findings.problems.push("an output directory is no target of a build".to_owned())
+        }
         Artifact::Tar(mut file) => {
             let walked = decompress(&mut file).and_then(|tar| tar::list(tar, |_| {}));
             if let Err(error) = walked {
                 findings.problems.push(error.to_string());
             }
-            file.rewind().map_err(|error| Failure::because(format_args!("`{}`", path.display()), &error))?;
+            file.rewind()
+                .map_err(|error| Failure::because(format_args!("`{}`", shown_path(path)), &error))?;
             verify_beside(path, file, findings);
         }
         // Reading these checked all there is to check.
@@ -112,16 +135,18 @@ fn expect<T: PartialEq + std::fmt::Display>(what: &str, expected: &T, found: &T,
 }
 
 /// Checks every target that a report names.
-fn verify_output(report: &Report, dir: &Path, findings: &mut Findings) {
+fn verify_output(report: &Report, dir: &Path, progress: &Progress, findings: &mut Findings) {
+    progress.expect_steps(report.targets.len());
     for (name, target) in &report.targets {
+        let step = Arc::new(progress.step(name.clone(), 0));
         let before = findings.problems.len();
         let path = dir.join(&target.path);
         match Artifact::open(&path).and_then(|artifact| {
             check_digest(target, &path, &artifact, findings)?;
-            verify(artifact, &path, findings)?;
+            verify(artifact, &path, &step, findings)?;
             target.metadata.as_ref().map_or(Ok(()), |metadata| check_metadata(&dir.join(metadata)))
         }) {
-            Ok(()) => {}
+            Ok(()) => step.done(),
             Err(failure) => findings.problems.extend(failure.into_messages()),
         }
         for problem in &mut findings.problems[before..] {
@@ -134,7 +159,7 @@ fn verify_output(report: &Report, dir: &Path, findings: &mut Findings) {
 fn check_metadata(path: &Path) -> Result<(), Failure> {
     match Artifact::open(path)? {
         Artifact::Metadata(_) => Ok(()),
-        _ => Err(Failure::new(format!("`{}` is no layer metadata file", path.display()))),
+        _ => Err(Failure::new(format!("`{}` is no layer metadata file", shown_path(path)))),
     }
 }
 
@@ -150,7 +175,8 @@ fn check_digest(
         Artifact::Record(image) => image.manifest().digest,
         Artifact::Index(index) => index.blob().digest,
         _ => {
-            let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", path.display()), &error);
+            let fail =
+                |error: std::io::Error| Failure::because(format_args!("`{}`", shown_path(path)), &error);
             hash(&mut std::fs::File::open(path).map_err(fail)?).map_err(fail)?.0
         }
     };

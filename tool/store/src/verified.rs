@@ -80,14 +80,20 @@ impl<R: Read> VerifiedReader<R> {
         Self { inner, hasher: Some(Hasher::new()), digest, size, place }
     }
 
+    /// Puts something between the bytes and the check, as a counter of them.
+    #[cfg(feature = "builder")]
+    pub fn map<S: Read>(self, wrap: impl FnOnce(R) -> S) -> VerifiedReader<S> {
+        let Self { inner, hasher, digest, size, place } = self;
+        VerifiedReader { inner: wrap(inner), hasher, digest, size, place }
+    }
+
     /// Forgets what kind of reader is inside.
     #[cfg(feature = "builder")]
     pub(crate) fn boxed<'a>(self) -> VerifiedReader<Box<dyn Read + 'a>>
     where
         R: 'a,
     {
-        let Self { inner, hasher, digest, size, place } = self;
-        VerifiedReader { inner: Box::new(inner), hasher, digest, size, place }
+        self.map(|inner| Box::new(inner) as Box<dyn Read + 'a>)
     }
 
     /// Checks what was read when the end is met or passed.
