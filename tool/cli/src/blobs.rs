@@ -35,22 +35,39 @@ struct Opening {
     key: String,
     place: Place,
     archive: bool,
+    /// Who asked for it first, for messages.
+    wanted_by: String,
     opened: OnceLock<Box<dyn Source + Send + Sync>>,
 }
 
 impl Opening {
     fn open(&self) -> Result<&dyn Source, Failure> {
         if self.opened.get().is_none() {
-            let opened: Box<dyn Source + Send + Sync> = if self.archive {
-                Box::new(open_archive(&self.place)?)
-            } else {
-                let layout = Layout::open(self.place.open_dir()?, self.place.shown.clone());
-                Box::new(layout.map_err(|error| Failure::new(chain(&error)))?)
-            };
+            let opened = self.open_now().map_err(|failure| failure.within(&self.wanted_by))?;
             // Another thread may have been faster; then its one is taken.
             let _ = self.opened.set(opened);
         }
         Ok(&**self.opened.get().expect("set above"))
+    }
+
+    fn open_now(&self) -> Result<Box<dyn Source + Send + Sync>, Failure> {
+        let Place { dir, path, shown } = &self.place;
+        let is_dir = dir.metadata(path).map_err(|error| self.place.failure(&error))?.is_dir();
+        match (self.archive, is_dir) {
+            (true, false) => Ok(Box::new(open_archive(&self.place)?)),
+            (false, true) => {
+                let layout = Layout::open(self.place.open_dir()?, shown.clone());
+                Ok(Box::new(layout.map_err(|error| Failure::new(chain(&error)))?))
+            }
+            (true, true) => {
+                let failure = Failure::new(format!("`{shown}` is a directory, expected an archive, a tar"));
+                Err(failure.hint("an image layout that is a directory is a `layout`".to_owned()))
+            }
+            (false, false) => {
+                let failure = Failure::new(format!("`{shown}` is no directory, expected an image layout"));
+                Err(failure.hint("a tar of an image layout or of `docker save` is an `archive`".to_owned()))
+            }
+        }
     }
 }
 
@@ -103,7 +120,8 @@ impl Blobs {
             return Ok(Some(known));
         }
         let place = inputs.find(word, wanted_by)?;
-        self.sources.push(Opening { key, place, archive, opened: OnceLock::new() });
+        let wanted_by = wanted_by.to_owned();
+        self.sources.push(Opening { key, place, archive, wanted_by, opened: OnceLock::new() });
         Ok(Some(self.sources.len() - 1))
     }
 

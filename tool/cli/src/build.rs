@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ociseed_seed::Seed;
 use ociseed_spec::file::{Engine, Spec};
-use ociseed_spec::{Digest, Key};
+use ociseed_spec::{Digest, Key, shown_path};
 use ociseed_tree::{Content, Extent, Node, Tree, tar};
 
 use crate::args::BuildArgs;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Failure> {
     let spec = read_spec(&args.spec)?;
     let plan = Plan::of(&spec, &args.targets)?;
     let explained = args.explain.as_deref().map(|name| plan.step(name)).transpose()?;
-    let inputs = Inputs::of_spec(&args.spec, &args.inputs)?;
+    let inputs = Inputs::of_spec(&args.spec, &args.inputs, &spec)?;
     let threads = args.jobs.map_or_else(default_threads, usize::from);
     let there = args.out.exists();
     let request =
@@ -75,7 +75,7 @@ fn default_threads() -> usize {
 
 fn read_spec(path: &Path) -> Result<Spec, Failure> {
     let bytes = read_argument(path)?;
-    let place = format!("spec `{}`", path.display());
+    let place = format!("spec `{}`", shown_path(path));
     let text = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{place}: it is not UTF-8")))?;
     let json = path.extension().is_some_and(|extension| extension == "json");
     let spec = if json { Spec::parse_json(&text) } else { Spec::parse_toml(&text) };

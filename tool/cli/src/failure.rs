@@ -40,6 +40,14 @@ impl Failure {
         Self::new(format!("{place}: {}", chain(error)))
     }
 
+    /// Puts the place in front of all messages.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        for message in &mut self.messages {
+            *message = format!("{place}: {message}");
+        }
+        self
+    }
+
     /// Adds advice.
     pub(crate) fn hint(self, hint: impl Into<Option<String>>) -> Self {
         Self { hint: hint.into(), ..self }
@@ -89,13 +97,17 @@ impl Failure {
     }
 }
 
-/// Writes an error and its causes on one line.
+/// Writes an error and its causes on one line, without the numbers that the operating system has for them.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let _ = write!(text, ": {error}");
         cause = error.source();
+    }
+    while let Some(start) = text.find(" (os error ") {
+        let end = text[start..].find(')').map_or(text.len(), |end| start + end + 1);
+        text.replace_range(start..end, "");
     }
     text
 }

@@ -4,13 +4,17 @@
 //! Inputs that the command line or a parameter file names may be anywhere;
 //! links that lead to them are followed, as build systems lay inputs out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use ociseed_spec::file::closest;
+use ociseed_spec::shown_path;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::InputArgs;
 use crate::failure::Failure;
@@ -37,18 +41,27 @@ pub(crate) struct Place {
 
 impl Inputs {
     /// Takes paths beneath the directory of a spec, and named inputs from anywhere.
-    pub(crate) fn of_spec(spec: &Path, args: &InputArgs) -> Result<Self, Failure> {
+    ///
+    /// `document` is what the spec says.
+    pub(crate) fn of_spec(spec: &Path, args: &InputArgs, document: &impl Serialize) -> Result<Self, Failure> {
         let parent = spec.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
         let dir = Dir::open_ambient_dir(parent, ambient_authority())
-            .map_err(|error| Failure::because(format_args!("`{}`", parent.display()), &error))?;
-        Ok(Self { named: args.named.iter().cloned().collect(), beneath: Some(Arc::new(dir)) })
+            .map_err(|error| Failure::because(format_args!("`{}`", shown_path(parent)), &error))?;
+        Ok(Self { named: named_once(args, &words(document, HOST_KEYS))?, beneath: Some(Arc::new(dir)) })
     }
 
     /// Takes only named inputs: those of a parameter file, with those of the command line over them.
-    pub(crate) fn of_step(params: &BTreeMap<String, String>, args: &InputArgs) -> Self {
+    ///
+    /// `document` is what uses them.
+    pub(crate) fn of_step(
+        params: &BTreeMap<String, String>,
+        args: &InputArgs,
+        document: &impl Serialize,
+    ) -> Result<Self, Failure> {
+        let of_args = named_once(args, &words(document, STEP_KEYS))?;
         let of_params = params.iter().map(|(name, path)| (name.clone(), PathBuf::from(path)));
-        Self { named: of_params.chain(args.named.iter().cloned()).collect(), beneath: None }
+        Ok(Self { named: of_params.chain(of_args).collect(), beneath: None })
     }
 
     /// Finds an input; `wanted_by` is who asks, for messages.
@@ -64,16 +77,86 @@ impl Inputs {
             return named(place, parts.as_path(), word, wanted_by);
         }
         let Some(dir) = &self.beneath else {
-            let names: Vec<_> = self.named.keys().map(|name| format!("`{name}`")).collect();
-            let hint = format!(
-                "`inputs` has {}",
-                if names.is_empty() { "nothing".into() } else { names.join(", ") }
-            );
+            let hint = closest_or_all(word, self.named.keys().map(String::as_str), "`inputs` has");
             return Err(Failure::usage(format!("{wanted_by}: no input `{word}`")).hint(hint));
         };
         check_inside(path, word, wanted_by)?;
         Ok(Place { dir: Arc::clone(dir), path: path.into(), shown: word.to_owned() })
     }
+}
+
+/// The keys of a spec that name something of the host.
+const HOST_KEYS: &[&str] = &["file", "dir", "tar", "deb", "layout", "archive"];
+
+/// The keys of parameters that name an input.
+const STEP_KEYS: &[&str] = &[
+    "file", "dir", "tar", "deb", "layout", "archive", "layer", "layers", "image", "images", "indexes",
+    "metadata",
+];
+
+/// Collects what the keys of a document name.
+fn words(document: &impl Serialize, keys: &[&str]) -> BTreeSet<String> {
+    fn collect(value: &Value, named: bool, keys: &[&str], words: &mut BTreeSet<String>) {
+        match value {
+            Value::String(word) if named => {
+                words.insert(word.clone());
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(value, named, keys, words)),
+            Value::Object(values) => {
+                for (key, value) in values {
+                    // What a table of names holds is named too (`images` of a bundle); the step's own table is no such.
+                    let table = value.is_object() && key != "images" && key != "indexes";
+                    collect(value, !table && (named || keys.contains(&key.as_str())), keys, words);
+                }
+            }
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(document).expect("what was read as JSON or TOML can be written");
+    let mut words = BTreeSet::new();
+    collect(&document, false, keys, &mut words);
+    words
+}
+
+/// Takes what `--input` says; refuses names that come twice, and notes those that nothing uses.
+fn named_once(args: &InputArgs, words: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut named: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (name, path) in &args.named {
+        let below = |word: &String| word.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        if !words.contains(name) && !words.iter().any(below) {
+            let first = words.iter().map(|word| word.split('/').next().unwrap_or(word));
+            let all: BTreeSet<&str> = words.iter().map(String::as_str).chain(first).collect();
+            let hint = closest_or_all(name, all.iter().copied(), "what is used is");
+            // One list of inputs may serve many specs.
+            Failure::usage(format!("`--input {name}`")).hint(hint).note("nothing uses that name");
+        }
+        if let Some(other) = named.insert(name.clone(), path.clone()) {
+            let (one, two) = (shown_path(&other), shown_path(path));
+            failures.push(Failure::usage(format!("`--input {name}` is given twice: `{one}` and `{two}`")));
+        }
+    }
+    Failure::join(failures).map_or(Ok(named), Err)
+}
+
+/// What fits into two lines of a terminal.
+const MOST_WORDS: usize = 8;
+
+/// Advises the word that was probably meant, or all that there are.
+pub(crate) fn closest_or_all<'a>(
+    found: &str,
+    words: impl Iterator<Item = &'a str> + Clone,
+    before: &str,
+) -> String {
+    closest(found, words.clone()).unwrap_or_else(|| {
+        let count = words.clone().count();
+        let some: Vec<_> = words.take(MOST_WORDS).map(|word| format!("`{word}`")).collect();
+        match count.saturating_sub(MOST_WORDS) {
+            _ if count == 0 => format!("{before} nothing"),
+            0 => format!("{before} {}", some.join(", ")),
+            more => format!("{before} {} and {more} more", some.join(", ")),
+        }
+    })
 }
 
 /// Refuses what would leave the directory, before the operating system is asked.
@@ -88,10 +171,10 @@ fn check_inside(path: &Path, word: &str, wanted_by: &str) -> Result<(), Failure>
 
 fn named(place: &Path, rest: &Path, word: &str, wanted_by: &str) -> Result<Place, Failure> {
     let fail = |error: std::io::Error| {
-        Failure::because(format_args!("{wanted_by}: input `{word}`: `{}`", place.display()), &error)
+        Failure::because(format_args!("{wanted_by}: input `{word}`: `{}`", shown_path(place)), &error)
     };
     let real = place.canonicalize().map_err(fail)?;
-    let shown = place.join(rest).display().to_string();
+    let shown = shown_path(&place.join(rest));
     let open = |dir: &Path| Dir::open_ambient_dir(dir, ambient_authority()).map(Arc::new).map_err(fail);
     if rest.as_os_str().is_empty() && !real.is_dir() {
         let parent = real.parent().unwrap_or_else(|| Path::new("/"));
@@ -133,7 +216,7 @@ pub(crate) fn read_document(file: impl Read, shown: &str) -> Result<Vec<u8>, Fai
 
 /// Reads a file that the command line names.
 pub(crate) fn read_argument(path: &Path) -> Result<Vec<u8>, Failure> {
-    let shown = path.display().to_string();
+    let shown = shown_path(path);
     let parent =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     // The user names this file himself, so links in it may lead anywhere.

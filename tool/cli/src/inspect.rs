@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use ociseed_image::Image;
 use ociseed_spec::lock::{BlobRef, Class, Lock};
-use ociseed_spec::{DiffId, Digest, json};
+use ociseed_spec::{DiffId, Digest, json, shown_path};
 use ociseed_tree::decompress;
 use ociseed_tree::tar::{self, Listed};
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::args::InspectArgs;
 use crate::artifact::Artifact;
 use crate::failure::Failure;
 use crate::file_systems::{self, FoundImage};
+use crate::inputs::closest_or_all;
 use crate::output::print;
 
 /// Runs `ociseed inspect`.
@@ -139,9 +140,13 @@ fn show(artifact: &Artifact, args: &InspectArgs) -> Result<Shown, Failure> {
         }
     };
     if let Some(wanted) = &args.image {
+        let names: BTreeSet<String> = shown.images.iter().flat_map(ShownImage::called).collect();
         shown.images.retain(|image| image.names.contains(wanted) || image.manifest.to_string() == *wanted);
         if shown.images.is_empty() {
-            return Err(Failure::new(format!("`{}`: no image `{wanted}`", args.path.display())));
+            let hint = closest_or_all(wanted, names.iter().map(String::as_str), "it has");
+            return Err(
+                Failure::usage(format!("`{}`: no image `{wanted}`", shown_path(&args.path))).hint(hint)
+            );
         }
     }
     let kind = artifact.kind();
@@ -259,6 +264,11 @@ impl Shown {
 }
 
 impl ShownImage {
+    /// Returns what `--image` may call it: its names, else its digest.
+    fn called(&self) -> Vec<String> {
+        if self.names.is_empty() { vec![self.manifest.to_string()] } else { self.names.clone() }
+    }
+
     fn write(&self, text: &mut String) {
         let archive = self.archive.as_ref().map(|archive| format!("{archive}: ")).unwrap_or_default();
         let names = if self.names.is_empty() { "(no name)".to_owned() } else { self.names.join(", ") };

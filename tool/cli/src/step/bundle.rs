@@ -17,7 +17,7 @@ use crate::step::{Form, read_image, read_index, read_params, write_tree};
 /// Runs `ociseed bundle`.
 pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
     let params = read_params(&args.params, BundleParams::parse)?;
-    let inputs = Inputs::of_step(&params.inputs, &args.inputs);
+    let inputs = Inputs::of_step(&params.inputs, &args.inputs, &params)?;
     let spec = &params.bundle;
     if let Some(problem) = spec.problem() {
         return Err(Failure::usage(format!("`bundle`: {problem}")));

@@ -16,7 +16,7 @@ use crate::step::{read_image, read_metadata, read_params};
 /// Runs `ociseed image`.
 pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
     let params = read_params(&args.params, ImageParams::parse)?;
-    let inputs = Inputs::of_step(&params.inputs, &args.inputs);
+    let inputs = Inputs::of_step(&params.inputs, &args.inputs, &params)?;
     let spec = &params.image;
     if let Some(problem) = spec.problem() {
         return Err(Failure::usage(format!("`image`: {problem}")));

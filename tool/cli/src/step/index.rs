@@ -16,7 +16,7 @@ use crate::step::{image, read_image, read_params};
 /// Runs `ociseed index`.
 pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
     let params = read_params(&args.params, IndexParams::parse)?;
-    let inputs = Inputs::of_step(&params.inputs, &args.inputs);
+    let inputs = Inputs::of_step(&params.inputs, &args.inputs, &params)?;
     let spec = &params.index;
     if let Some(problem) = spec.problem() {
         return Err(Failure::usage(format!("`index`: {problem}")));

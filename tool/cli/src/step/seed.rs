@@ -15,7 +15,7 @@ use crate::step::{Form, read_image, read_params, write_tree};
 /// Runs `ociseed seed`.
 pub(crate) fn run(args: &SeedArgs) -> Result<(), Failure> {
     let params = read_params(&args.params, SeedParams::parse)?;
-    let inputs = Inputs::of_step(&params.inputs, &args.inputs);
+    let inputs = Inputs::of_step(&params.inputs, &args.inputs, &params)?;
     let seed = of_params(&params.seed, &inputs)?;
     if let Some(path) = &args.metadata {
         crate::output::write_document(path, &seed.lock().encode())?;

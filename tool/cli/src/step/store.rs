@@ -14,7 +14,7 @@ use crate::step::{Form, read_params, seed, write_tree};
 /// Runs `ociseed store`.
 pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
     let params = read_params(&args.params, StoreParams::parse)?;
-    let inputs = Inputs::of_step(&params.inputs, &args.inputs);
+    let inputs = Inputs::of_step(&params.inputs, &args.inputs, &params)?;
     let made = seed::of_params(&params.seed, &inputs)?;
     let blobs = Blobs::of_params(&params.blobs, &inputs)?;
     match params.engine {

@@ -8,7 +8,11 @@ use crate::run::{bad, digests, good, scratch};
 
 /// The commands, as `ociseed --help` lists them.
 fn commands(dir: &Path) -> Vec<String> {
-    let help = good(dir, &["--help"]);
+    commands_of(dir, &["--help"])
+}
+
+fn commands_of(dir: &Path, args: &[&str]) -> Vec<String> {
+    let help = good(dir, args);
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());
     // Long descriptions go on below, further in.
@@ -135,7 +139,12 @@ fn man_pages_read_well() {
     let mut expected: Vec<_> = commands(&dir)
         .iter()
         .filter(|command| *command != "help")
-        .map(|command| format!("ociseed-{command}.1"))
+        .flat_map(|command| {
+            let below = commands_of(&dir, &[command, "--help"]);
+            let below = below.into_iter().filter(|below| below != "help");
+            let below = below.map(|below| format!("ociseed-{command}-{below}.1")).collect::<Vec<_>>();
+            [vec![format!("ociseed-{command}.1")], below].concat()
+        })
         .chain(["ociseed.1".to_owned()])
         .collect();
     expected.sort();

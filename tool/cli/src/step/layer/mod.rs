@@ -29,7 +29,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     if let Err((index, error)) = params.layer.check_rules() {
         return Err(Failure::usage(format!("layer.set[{index}]: {error}")));
     }
-    let inputs = Inputs::of_step(&params.inputs, &args.step.inputs);
+    let inputs = Inputs::of_step(&params.inputs, &args.step.inputs, &params)?;
     let (out, name) = OutDir::of_output(&args.step.out)?;
     let stage = out.stage()?;
     let find_layer = |key: &Key, place: &str| inputs.find(key.as_str(), place);

@@ -77,7 +77,7 @@ pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(),
             Source::Dir(word, _) => {
                 let found = inputs.find(word, &place)?;
                 let checked = check_directory(&found.dir, &found.path);
-                checked.map(drop).map_err(|error| host_failure(&place, &error))
+                checked.map(drop).map_err(|error| host_failure(&place, &found, error))
             }
             _ => find_one(&entry, &sources, &place).map(drop),
         }
@@ -95,14 +95,14 @@ fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Fou
         Source::File(word) => {
             let found = sources.inputs.find(word, place)?;
             let file = read_file(&found.dir, &found.path, sources.stamps);
-            let file = file.map_err(|error| host_failure(place, &error))?;
+            let file = file.map_err(|error| host_failure(place, &found, error))?;
             Found::Files(vec![(entry.to.clone(), file)], Vec::new())
         }
         Source::Dir(word, filter) => {
             let found = sources.inputs.find(word, place)?;
             let mut selection = Selection::new(filter);
             let read = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
-            let read = read.map_err(|error| host_failure(place, &error))?;
+            let read = read.map_err(|error| host_failure(place, &found, error))?;
             let mut taken = take(selection, read.tree, entry, place)?;
             // The directory itself is there even when nothing is in it.
             if filter.strip == 0 {
@@ -274,14 +274,32 @@ fn take(mut selection: Selection<'_>, tree: Tree, entry: &SpecEntry, place: &str
     Err(Failure::usages(unused.iter().map(say).collect()))
 }
 
-fn host_failure(place: &str, error: &DirectoryError) -> Failure {
-    let failure = Failure::new(format!("{place}: {}", chain(error)));
-    let escapes = matches!(error, DirectoryError::Read { source, .. }
+fn host_failure(place: &str, found: &Place, mut error: DirectoryError) -> Failure {
+    if let DirectoryError::Read { path, .. } | DirectoryError::Type { path, .. } = &mut error
+        && path.as_path() == found.path
+    {
+        // As the user calls it: an input is opened by where it is, and may be `.` there.
+        *path = Path::new(&found.shown).into();
+    }
+    let failure = Failure::new(format!("{place}: {}", chain(&error)));
+    let escapes = matches!(&error, DirectoryError::Read { source, .. }
         if source.kind() == std::io::ErrorKind::PermissionDenied && source.to_string().contains("outside"));
+    let missing = matches!(&error, DirectoryError::Read { source, .. }
+        if source.kind() == std::io::ErrorKind::NotFound);
     match error {
         _ if escapes => failure.hint(
             "a link leads out of the directory: use `--input NAME=PATH` for what lies elsewhere".to_owned(),
         ),
+        _ if missing => failure.hint(
+            "paths are relative to the spec's directory; `--input NAME=PATH` takes NAME from elsewhere"
+                .to_owned(),
+        ),
+        DirectoryError::Type { expected: "a file", .. } => {
+            failure.hint("`dir` takes a directory with all that is below it".to_owned())
+        }
+        DirectoryError::Type { found: "a file", .. } => {
+            failure.hint("`file` takes a single file, `tar` and `deb` take archives".to_owned())
+        }
         DirectoryError::Whiteout { .. } => {
             failure.hint("leave it out with `exclude`, and say `whiteout = \"/PATH\"`".to_owned())
         }
