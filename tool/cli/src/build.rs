@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use ociseed_seed::Seed;
 use ociseed_spec::file::{Engine, Spec};
 use ociseed_spec::{Digest, Key, shown_path};
-use ociseed_tree::{Content, Extent, Node, Tree, tar};
+use ociseed_tree::{Content, Entry, Extent, Node, Tree, tar};
 
 use crate::args::BuildArgs;
 use crate::blobs::Blobs;
@@ -30,6 +30,7 @@ use crate::cache::Opened;
 use crate::failure::Failure;
 use crate::inputs::{Inputs, read_argument};
 use crate::output::{OutDir, Stage, write_failure};
+use crate::progress::{Progress, StepProgress};
 use crate::report::{Report, Target};
 use crate::step::{self, Form};
 use made::{Done, Made, Turns};
@@ -145,9 +146,11 @@ impl Request<'_> {
             remember: Remember::new(opened, &self.args.spec)?,
             outputs: Outputs::new(opened, self.out),
             turns: Turns::new(threads.min(MAX_LAYERS)),
+            progress: Progress::new(true),
             threads,
             failure: None,
         };
+        build.progress.expect_steps(self.plan.steps.len());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| Failure::because("threads", &error))?;
         let keep_going = self.args.keep_going;
@@ -181,6 +184,14 @@ impl Request<'_> {
     }
 }
 
+/// Returns how many bytes a file of a tree has; nothing else has any.
+fn size_of(entry: &Entry) -> u64 {
+    match &entry.node {
+        Node::File(content) => content.size(),
+        _ => 0,
+    }
+}
+
 /// A build that runs.
 struct Build<'a> {
     spec: &'a Spec,
@@ -194,20 +205,24 @@ struct Build<'a> {
     remember: Remember<'a>,
     outputs: Outputs<'a>,
     turns: Turns,
+    progress: Progress,
     threads: usize,
     failure: Option<Failure>,
 }
 
 impl Build<'_> {
     fn step(&self, step: &TargetName) -> Result<(), Failure> {
+        let progress = self.progress.step(step.to_string(), 0);
         match step {
-            TargetName::Layer(key) => self.layer(key),
+            TargetName::Layer(key) => self.layer(key, &progress),
             TargetName::Image(key) => self.image(key),
             TargetName::Index(key) => self.index(key),
-            TargetName::Bundle(key) => self.bundle(step, key),
-            TargetName::Seed(key) => self.seed(step, key),
-            TargetName::Store(key, Engine::Archives) => self.archives(step, key),
-        }
+            TargetName::Bundle(key) => self.bundle(step, key, &progress),
+            TargetName::Seed(key) => self.seed(step, key, &progress),
+            TargetName::Store(key, Engine::Archives) => self.archives(step, key, &progress),
+        }?;
+        progress.done();
+        Ok(())
     }
 
     /// Says what is wrong with a step, without making anything.
@@ -257,7 +272,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn bundle(&self, step: &TargetName, key: &Key) -> Result<(), Failure> {
+    fn bundle(&self, step: &TargetName, key: &Key, progress: &StepProgress) -> Result<(), Failure> {
         let spec = &self.spec.bundle[key];
         let (images, indexes) = (spec.images.values().cloned(), spec.indexes.values().cloned());
         let step_key = self.output_key(step, spec, images, indexes);
@@ -265,7 +280,7 @@ impl Build<'_> {
             let (images, indexes) = self.parts_of(spec);
             let (place, from) = (step.to_string(), self.sources_of(step));
             let tree = step::bundle::tree(spec, &images, &indexes, &self.blobs, &from, &place)?;
-            self.write_tree(step, &tree, step::bundle::form(spec.format))
+            self.write_tree(step, &tree, step::bundle::form(spec.format), progress)
         })
     }
 
@@ -274,23 +289,23 @@ impl Build<'_> {
         self.output_key(step, spec, spec.image.iter().map(|entry| entry.image.clone()), std::iter::empty())
     }
 
-    fn seed(&self, step: &TargetName, key: &Key) -> Result<(), Failure> {
+    fn seed(&self, step: &TargetName, key: &Key, progress: &StepProgress) -> Result<(), Failure> {
         let step_key = self.seed_key(step, key);
         self.last(step, step_key.as_ref(), || {
             let seed = self.make_seed(key)?;
             let tree = seed.host_form(|digest, size| self.blobs.content(digest, size))?;
-            let target = self.write_tree(step, &tree, Form::Directory)?;
+            let target = self.write_tree(step, &tree, Form::Directory, progress)?;
             let lock = Digest::of(&seed.lock().encode());
             Ok(Target { digest: Some(lock), seed_id: Some(seed.lock().seed_id()), ..target })
         })
     }
 
-    fn archives(&self, step: &TargetName, key: &Key) -> Result<(), Failure> {
+    fn archives(&self, step: &TargetName, key: &Key, progress: &StepProgress) -> Result<(), Failure> {
         let step_key = self.seed_key(step, key);
         self.last(step, step_key.as_ref(), || {
             let seed = self.make_seed(key)?;
             let (archives, form) = step::store::archives(&seed, &self.spec.seed[key], &self.blobs)?;
-            let target = self.write_tree(step, &archives.tree, form)?;
+            let target = self.write_tree(step, &archives.tree, form, progress)?;
             Ok(Target { repeated_bytes: Some(archives.repeated_bytes), ..target })
         })
     }
@@ -308,24 +323,28 @@ impl Build<'_> {
     }
 
     /// Writes a tree into the stage and measures it.
-    fn write_tree(&self, step: &TargetName, tree: &Tree, form: Form) -> Result<Target, Failure> {
+    fn write_tree(
+        &self,
+        step: &TargetName,
+        tree: &Tree,
+        form: Form,
+        progress: &StepProgress,
+    ) -> Result<Target, Failure> {
         let (kind, name) = step.place();
         let dir = self.stage()?.below(kind)?;
         match form {
             Form::Directory => {
                 step::stage_directory(tree, &dir, &name, &|content, to, path| self.link(content, to, path))?;
-                let sizes = tree.iter().map(|(_, entry)| match &entry.node {
-                    Node::File(content) => content.size(),
-                    _ => 0,
-                });
-                Ok(Target { path: format!("{kind}/{name}"), size: sizes.sum(), ..Target::default() })
+                let size = tree.iter().map(|(_, entry)| size_of(entry)).sum();
+                Ok(Target { path: format!("{kind}/{name}"), size, ..Target::default() })
             }
             Form::Tar => {
                 let name = format!("{name}.tar");
-                let shown = dir.shown(&name);
-                let digest =
-                    dir.write_file(name.as_ref(), |writer| step::write_tar_hashed(tree, &shown, writer))?;
-                let size = tar::extents(tree).map(|extent| extent.size()).sum();
+                let (shown, size) = (dir.shown(&name), tar::extents(tree).map(|extent| extent.size()).sum());
+                progress.expect_bytes(size);
+                let digest = dir.write_file(name.as_ref(), |writer| {
+                    step::write_tar_hashed(tree, &shown, &|bytes| progress.advance(bytes), writer)
+                })?;
                 Ok(Target { path: format!("{kind}/{name}"), digest: Some(digest), size, ..Target::default() })
             }
         }

@@ -22,7 +22,8 @@ pub enum LayerError {
 
 /// Writes the layer blob of a tree to `out` and describes it; packages are the caller's to name.
 ///
-/// `threads` is how many may compress at once; it never changes a byte.
+/// `threads` is how many may compress at once; it never changes a byte. `progress` is told how many more bytes of the tar
+/// are done, from any thread.
 ///
 /// # Errors
 /// A file of the tree cannot be read or is not what it was, or `out` cannot be written.
@@ -30,16 +31,17 @@ pub fn write_layer(
     tree: &Tree,
     compression: Compression,
     threads: u32,
+    progress: &(dyn Fn(u64) + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, LayerError> {
     let Hashed { tar, blob } = match compression {
         Compression::None => {
             // The blob is the tar: hashed once.
-            let blob = pipeline::plain(tree, out)?;
+            let blob = pipeline::plain(tree, progress, out)?;
             Hashed { tar: blob.clone(), blob }
         }
-        Compression::Gzip(level) => pipeline::gzip(tree, level, threads, out)?,
-        Compression::Zstd(level) => pipeline::zstd(tree, level, threads, out)?,
+        Compression::Gzip(level) => pipeline::gzip(tree, level, threads, progress, out)?,
+        Compression::Zstd(level) => pipeline::zstd(tree, level, threads, progress, out)?,
     };
     Ok(LayerMetadata {
         version: VERSION,

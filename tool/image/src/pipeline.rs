@@ -28,6 +28,9 @@ const OPTIMAL_LEVEL: i32 = 10;
 /// So many of those take no more.
 const MAX_OPTIMAL_WORKERS: u32 = 8;
 
+/// Is told how many more bytes of the tar are done.
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
 /// Bytes of the tar that two stages read.
 type Piece = Arc<Vec<u8>>;
 
@@ -40,17 +43,23 @@ pub(crate) struct Hashed {
 }
 
 /// Writes the tar of a tree as it is; its hash is that of the blob.
-pub(crate) fn plain(tree: &Tree, out: &mut dyn Write) -> Result<Hasher, LayerError> {
+pub(crate) fn plain(tree: &Tree, progress: Progress<'_>, out: &mut dyn Write) -> Result<Hasher, LayerError> {
     thread::scope(|scope| {
         let (pieces, blob) = sync_channel(WAITING);
-        let reader = scope.spawn(move || read(tree, PIECE, |piece| give(&pieces, piece)));
+        let reader = scope.spawn(move || read(tree, PIECE, progress, |piece| give(&pieces, piece)));
         let written = write(blob.into_iter(), out);
         finish(written, Ok(()), join(reader))
     })
 }
 
 /// Writes the tar of a tree as gzip members.
-pub(crate) fn gzip(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -> Result<Hashed, LayerError> {
+pub(crate) fn gzip(
+    tree: &Tree,
+    level: i32,
+    threads: u32,
+    progress: Progress<'_>,
+    out: &mut dyn Write,
+) -> Result<Hashed, LayerError> {
     thread::scope(|scope| {
         let (to_hash, hasher) = hash(scope);
         // Piece n goes to worker n mod their number and is fetched there, so members leave in the order of pieces.
@@ -68,7 +77,7 @@ pub(crate) fn gzip(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -
         let (to_workers, from_workers): (Vec<_>, Vec<_>) = workers.unzip();
         let reader = scope.spawn(move || {
             let mut next = to_workers.iter().cycle();
-            read(tree, MEMBER, |piece| {
+            read(tree, MEMBER, progress, |piece| {
                 let piece = Arc::new(piece);
                 give(&to_hash, Arc::clone(&piece))?;
                 give(next.next().expect("there is a worker"), piece)
@@ -84,14 +93,20 @@ pub(crate) fn gzip(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -
 }
 
 /// Writes the tar of a tree as one zstd frame.
-pub(crate) fn zstd(tree: &Tree, level: i32, threads: u32, out: &mut dyn Write) -> Result<Hashed, LayerError> {
+pub(crate) fn zstd(
+    tree: &Tree,
+    level: i32,
+    threads: u32,
+    progress: Progress<'_>,
+    out: &mut dyn Write,
+) -> Result<Hashed, LayerError> {
     thread::scope(|scope| {
         let (to_hash, hasher) = hash(scope);
         let (to_encoder, pieces) = sync_channel::<Piece>(WAITING);
         let (to_blob, blob) = sync_channel(WAITING);
         let encoder = scope.spawn(move || encode_zstd(pieces, level, threads, to_blob));
         let reader = scope.spawn(move || {
-            read(tree, PIECE, |piece| {
+            read(tree, PIECE, progress, |piece| {
                 let piece = Arc::new(piece);
                 give(&to_hash, Arc::clone(&piece))?;
                 give(&to_encoder, piece)
@@ -131,7 +146,18 @@ fn hash<'scope>(scope: &'scope Scope<'scope, '_>) -> (SyncSender<Piece>, ScopedJ
 }
 
 /// Makes the tar and cuts it into pieces of `size` bytes; the last one has the rest.
-fn read(tree: &Tree, size: usize, mut take: impl FnMut(Vec<u8>) -> io::Result<()>) -> Result<(), ReadError> {
+fn read(
+    tree: &Tree,
+    size: usize,
+    progress: Progress<'_>,
+    mut take: impl FnMut(Vec<u8>) -> io::Result<()>,
+) -> Result<(), ReadError> {
+    let mut take = |piece: Vec<u8>| {
+        let bytes = piece.len() as u64;
+        take(piece)?;
+        progress(bytes);
+        Ok(())
+    };
     let mut piece = Vec::with_capacity(size);
     let mut sink = Sink(|mut bytes: &[u8]| {
         while !bytes.is_empty() {

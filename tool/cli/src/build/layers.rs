@@ -8,16 +8,17 @@ use ociseed_spec::metadata::LayerMetadata;
 use ociseed_spec::{Digest, Hasher, Key, Stamp, TreePath, json};
 use ociseed_store::BlobFile;
 use ociseed_store::cache::{FileMemory, Memory};
-use ociseed_tree::{Entry, Extent, HostFile, Node, Stamps};
+use ociseed_tree::{Entry, Extent, HostFile, Node, Stamps, Tree};
 use serde_json::{Map, Value};
 
-use super::Build;
 use super::plan::TargetName;
 use super::remember::{How, StepKey};
+use super::{Build, size_of};
 use crate::failure::Failure;
 use crate::files::{Wanted, digests, now, untouched};
 use crate::inputs::Place;
 use crate::output::write_failure;
+use crate::progress::StepProgress;
 use crate::report::Target;
 use crate::scratch::Scratch;
 use crate::step::layer::{self, Found, Sources};
@@ -31,14 +32,14 @@ pub(super) struct Layer {
 
 impl Build<'_> {
     /// Makes a layer available: from the cache, or by making it.
-    pub(super) fn layer(&self, key: &Key) -> Result<(), Failure> {
+    pub(super) fn layer(&self, key: &Key, progress: &StepProgress) -> Result<(), Failure> {
         let step = TargetName::Layer(key.clone());
         let old = self.remember.memory(&step);
         let untouched = old.as_ref().and_then(|old| self.untouched_layer(&step, key, old));
         let known = untouched.and_then(|step_key| Some((self.cached_layer(key, &step_key)?, step_key)));
         let (layer, step_key, how) = match known {
             Some((layer, step_key)) => (layer, Some(step_key), How::Cached),
-            None => self.find_or_make(&step, key, old.as_ref())?,
+            None => self.find_or_make(&step, key, old.as_ref(), progress)?,
         };
         self.blobs.add_layer(&layer.metadata, layer.blob.clone());
         let current = self.plan.targets.contains(&step)
@@ -55,6 +56,7 @@ impl Build<'_> {
         step: &TargetName,
         key: &Key,
         old: Option<&Memory>,
+        progress: &StepProgress,
     ) -> Result<(Layer, Option<StepKey>, How), Failure> {
         let begun = now();
         let found = self.find_layer(key)?;
@@ -64,7 +66,7 @@ impl Build<'_> {
         {
             return Ok((layer, Some(step_key.clone()), How::Cached));
         }
-        let layer = self.make_layer(key, found)?;
+        let layer = self.make_layer(key, found, progress)?;
         let unchanged = self.is_unchanged(key, step_key.as_ref())?;
         let step_key = step_key.filter(|_| unchanged);
         self.remember.keep_layer(step_key.as_ref(), &layer.metadata, &layer.blob);
@@ -150,13 +152,15 @@ impl Build<'_> {
     }
 
     /// Writes the blob of a layer into the stage.
-    fn make_layer(&self, key: &Key, found: Vec<Found>) -> Result<Layer, Failure> {
+    fn make_layer(&self, key: &Key, found: Vec<Found>, progress: &StepProgress) -> Result<Layer, Failure> {
         let _turn = self.turns.take();
         let (spec, shown) = (&self.spec.layer[key], format!("layer.{key}"));
         let dir = self.stage()?.below("layer")?;
         let tree = layer::tree(spec, found, &Scratch::new(dir.clone()), &shown)?;
         let name = self.layer_name(key);
-        let metadata = layer::write_in(&tree, spec, &dir, name.as_ref())?;
+        progress.expect_bytes(tar_size(&tree.tree));
+        let advance = |bytes| progress.advance(bytes);
+        let metadata = layer::write_in(&tree, spec, &dir, name.as_ref(), &advance)?;
         Ok(Layer { metadata, blob: Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name } })
     }
 
@@ -193,6 +197,11 @@ impl Build<'_> {
             ..Target::default()
         })
     }
+}
+
+/// Returns about how many bytes the tar of a tree has.
+fn tar_size(tree: &Tree) -> u64 {
+    tree.iter().map(|(_, entry)| size_of(entry) + 512).sum()
 }
 
 /// Lists the host's files that were found, in the order of the entries.

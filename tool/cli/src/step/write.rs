@@ -59,14 +59,20 @@ pub(crate) fn read_failure(path: &Path, error: ReadError) -> Failure {
     }
 }
 
-/// Writes a tree as a tar and returns the tar's digest.
-pub(crate) fn write_tar_hashed(tree: &Tree, path: &Path, out: &mut dyn Write) -> Result<Digest, Failure> {
-    struct Tee<'a>(&'a mut dyn Write, Hasher);
+/// Writes a tree as a tar and returns the tar's digest; `progress` is told how many more bytes are done.
+pub(crate) fn write_tar_hashed(
+    tree: &Tree,
+    path: &Path,
+    progress: &dyn Fn(u64),
+    out: &mut dyn Write,
+) -> Result<Digest, Failure> {
+    struct Tee<'a>(&'a mut dyn Write, Hasher, &'a dyn Fn(u64));
 
     impl Write for Tee<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let count = self.0.write(bytes)?;
             self.1.update(&bytes[..count]);
+            (self.2)(count as u64);
             Ok(count)
         }
 
@@ -75,7 +81,7 @@ pub(crate) fn write_tar_hashed(tree: &Tree, path: &Path, out: &mut dyn Write) ->
         }
     }
 
-    let mut tee = Tee(out, Hasher::new());
+    let mut tee = Tee(out, Hasher::new(), progress);
     write_tar(tree, &mut tee).map_err(|error| read_failure(path, error))?;
     Ok(tee.1.finish())
 }

@@ -163,11 +163,14 @@ fn names_and_places_of_inputs_change_nothing() {
     assert!(found.contains("layer.one: ran: "), "{found}");
 }
 
+/// What somebody does to a path.
+type Edit = fn(&Path);
+
 #[test]
 fn outputs_that_somebody_changed_are_put_right() {
     let dir = project("cache-outputs");
     explain(&dir, "seed.s");
-    let edits: [(&str, fn(&Path)); 5] = [
+    let edits: [(&str, Edit); 5] = [
         // Through a link: the blob in the cache is another name of the file.
         ("out/layer/two.tar", |path| fs::write(path, "no tar").expect("can be written")),
         ("out/image/web.json", |path| fs::remove_file(path).expect("can go")),

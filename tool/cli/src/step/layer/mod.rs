@@ -36,7 +36,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let sources = Sources { inputs: &inputs, layer: &find_layer, stamps: Stamps::Drop };
     let found = find(&params.layer, &sources, "layer")?;
     let layer = tree(&params.layer, found, &Scratch::new(stage.out()), "layer")?;
-    let metadata = write_in(&layer, &params.layer, &stage.out(), &name)?;
+    let metadata = write_in(&layer, &params.layer, &stage.out(), &name, &|_| ())?;
     stage.commit(&name, &out, &name, true)?;
     match &args.metadata {
         None => Ok(()),
@@ -44,15 +44,16 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     }
 }
 
-/// Writes the blob of a layer into a directory of a stage.
+/// Writes the blob of a layer into a directory of a stage; `progress` is told how many more bytes of its tar are done.
 pub(crate) fn write_in(
     layer: &LayerTree,
     spec: &LayerSpec,
     out: &OutDir,
     name: &OsStr,
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<LayerMetadata, Failure> {
     let path = out.shown(name);
-    let metadata = out.write_file(name, |writer| write_blob(layer, spec, &path, writer))?;
+    let metadata = out.write_file(name, |writer| write_blob(layer, spec, &path, progress, writer))?;
     Ok(LayerMetadata { packages: layer.packages.clone(), ..metadata })
 }
 
@@ -60,10 +61,11 @@ fn write_blob(
     layer: &LayerTree,
     spec: &LayerSpec,
     path: &Path,
+    progress: &(dyn Fn(u64) + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, Failure> {
     let threads = u32::try_from(rayon::current_num_threads()).unwrap_or(1);
-    write_layer(&layer.tree, spec.compression, threads, out).map_err(|error| match error {
+    write_layer(&layer.tree, spec.compression, threads, progress, out).map_err(|error| match error {
         LayerError::Content(error) => read_failure(path, error),
         LayerError::Compress(error) => write_failure(path, &error),
     })
