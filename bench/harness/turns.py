@@ -1,0 +1,111 @@
+"""Lets contestants take turns inside a root of the rig and writes down what each turn took."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import contests, machine, measure
+from harness.rig import SOURCE
+
+SCRATCH = Path("/scratch")
+# How each program says its version; the first line of it is kept.
+VERSIONS = {
+    "tar": ["tar", "--version"],
+    "zstd": ["zstd", "--version"],
+    "pigz": ["pigz", "--version"],
+    "umoci": ["umoci", "--version"],
+    "buildah": ["buildah", "--version"],
+    "crane": ["crane", "version"],
+    "docker": ["docker", "--version"],
+}
+
+
+def play_all(names, rounds):
+    """Runs contests by name and returns all that the report needs to know of them."""
+    played = {}
+    with contextlib.ExitStack() as daemons:
+        for name in names:
+            contest = contests.ALL[name]()
+            if name == "image":
+                contest.contestants.append(contests.docker_image(daemons.enter_context(_docker())))
+            print(f"{contest.title}, {rounds} rounds", file=sys.stderr)
+            played[name] = _play(contest, rounds)
+    return played
+
+
+def _docker():
+    sys.path.insert(0, str(SOURCE / "tests/e2e"))
+    from engine_docker import Docker
+
+    return Docker("overlay2")
+
+
+def _play(contest, rounds):
+    turns = {contestant.name: [] for contestant in contest.contestants}
+    # The first round brings programs and the tree into the page cache, and is not counted.
+    for number in range(rounds + 1):
+        for contestant in contest.contestants:
+            usage = _turn(contestant)
+            if number > 0:
+                turns[contestant.name].append(usage.as_dict())
+            what = "warm" if number == 0 else f"{number}/{rounds}"
+            print(f"  {what:5} {contestant.name:32} {usage.wall:7.2f} s {usage.cpu:7.2f} s CPU", file=sys.stderr)
+    limits = [{"other": limit.other, "factor": limit.factor} for limit in contest.limits]
+    return {"title": contest.title, "limits": limits, "same-size": contest.same_size, "turns": turns}
+
+
+def _turn(contestant):
+    place = SCRATCH / "turn"
+    place.mkdir()
+    os.chdir(place)
+    try:
+        if contestant.prepare:
+            contestant.prepare()
+        # What the one before left to be written must not be written now.
+        os.sync()
+        usage = measure.run(contestant.steps, servers=contestant.servers)
+        usage.size = _size(place / contestant.made)
+        if contestant.tidy:
+            contestant.tidy()
+        return usage
+    finally:
+        os.chdir("/")
+        _remove(place)
+
+
+def _size(path):
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _remove(place):
+    # buildah leaves its storage mounted.
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed(mounts):
+        if Path(point).is_relative_to(place):
+            subprocess.run(["umount", point], check=True)
+    shutil.rmtree(place)
+
+
+def versions():
+    """The versions of the peers that are there."""
+    found = {}
+    for name, command in VERSIONS.items():
+        if shutil.which(command[0]):
+            result = subprocess.run(command, check=True, capture_output=True, text=True)
+            found[name] = (result.stdout or result.stderr).splitlines()[0].strip("* ")
+    return found
+
+
+def main(request):
+    """Does what a request (JSON) says and returns the results."""
+    return {
+        "machine": machine.facts(SCRATCH),
+        "versions": versions(),
+        "rounds": request["rounds"],
+        "contests": play_all(request["contests"], request["rounds"]),
+    }
