@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, MetadataExt, Permissions, PermissionsExt};
+use cap_std::fs::{Dir, File, MetadataExt, OpenOptions, Permissions, PermissionsExt};
 use rustix::fs::{FlockOperation, RenameFlags};
 
 use crate::failure::Failure;
@@ -19,8 +19,9 @@ use ociseed_spec::shown_path;
 
 /// Hidden directories begin with this.
 const STAGE_PREFIX: &str = ".ociseed-stage-";
-/// The file of a hidden directory that is locked while its process lives.
-const STAGE_LOCK: &str = ".ociseed-stage-lock";
+/// Beside a hidden directory lies a file of its name and this ending, made before it, gone after it, and locked while
+/// the process lives: so a directory without one, or with one that nobody holds, is left over.
+const LOCK_SUFFIX: &str = ".lock";
 /// Numbers hidden directories, so that no thread means another's by the name of its own that is gone.
 static NEXT_STAGE: AtomicU32 = AtomicU32::new(0);
 /// Hidden directories that exist now; a signal removes them.
@@ -38,10 +39,17 @@ pub(crate) fn remove_stages_on_signals() {
             let stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             for stage in stages.iter() {
                 let _ = std::fs::remove_dir_all(stage);
+                let _ = std::fs::remove_file(lock_of(stage));
             }
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     });
+}
+
+fn lock_of(stage: &Path) -> PathBuf {
+    let mut name = stage.as_os_str().to_owned();
+    name.push(LOCK_SUFFIX);
+    name.into()
 }
 
 /// A directory that outputs go to, and how it is called in messages.
@@ -137,37 +145,48 @@ impl OutDir {
         let absolute = std::path::absolute(&path)?;
         // Held while the directory is made, so that a signal finds it in the list or not there at all.
         let mut stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.dir.create_dir(name)?;
-        stages.push(absolute);
-        drop(stages);
-        // From here on its drop removes it.
-        let mut stage = Stage { parent: self.clone(), name: name.to_owned(), opened: None };
-        let dir = self.dir.open_dir(name)?;
-        let lock = dir.create(STAGE_LOCK)?;
+        let mut options = OpenOptions::new();
+        let lock = self.dir.open_with(lock_of(Path::new(name)), options.write(true).create_new(true))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
         if lock.metadata()?.nlink() == 0 {
-            // Another process took it for stale before it was locked: the next name is tried.
+            // Another process took it for left over before it was locked: the next name is tried.
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        stage.opened = Some((Arc::new(dir), lock));
+        stages.push(absolute);
+        drop(stages);
+        // From here on its drop removes both.
+        let mut stage = Stage { parent: self.clone(), name: name.to_owned(), dir: None, _lock: lock };
+        self.dir.create_dir(name)?;
+        stage.dir = Some(Arc::new(self.dir.open_dir(name)?));
         Ok(stage)
     }
 
     /// Removes hidden directories whose process is gone, which their lock tells.
-    fn remove_stale_stages(&self) {
+    pub(crate) fn remove_stale_stages(&self) {
         let Ok(entries) = self.dir.entries() else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if !name.to_string_lossy().starts_with(STAGE_PREFIX) {
-                continue;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        for name in names.filter(|name| name.starts_with(STAGE_PREFIX)) {
+            let name = name.strip_suffix(LOCK_SUFFIX).unwrap_or(&name);
+            self.remove_stale(Path::new(name));
+        }
+    }
+
+    fn remove_stale(&self, name: &Path) {
+        let lock_name = lock_of(name);
+        // Best effort: what cannot be removed hinders nobody.
+        match self.dir.open(&lock_name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let _ = self.dir.remove_dir_all(name);
             }
-            let Ok(lock) = self.dir.open(Path::new(&name).join(STAGE_LOCK)) else { continue };
-            // Held until all is gone, so that whoever just made it and waits for the lock sees that.
-            let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-            // A lock without a name is of a directory that is gone; one of its name may be another's by now.
-            if locked && lock.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
-                // Best effort: what cannot be removed hinders nobody.
-                let _ = self.dir.remove_dir_all(&name);
+            Err(_) => {}
+            Ok(lock) => {
+                // Held until all is gone, so that whoever just made it and waits for the lock sees that.
+                let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+                // A lock without a name is of a directory that is gone; one of its name may be another's by now.
+                if locked && lock.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
+                    let _ = self.dir.remove_dir_all(name);
+                    let _ = self.dir.remove_file(lock_name);
+                }
             }
         }
     }
@@ -178,14 +197,15 @@ impl OutDir {
 pub(crate) struct Stage {
     parent: OutDir,
     name: String,
-    /// The directory, and its lock file, locked as long as the process lives.
-    opened: Option<(Arc<Dir>, File)>,
+    dir: Option<Arc<Dir>>,
+    /// Locked as long as the process lives.
+    _lock: File,
 }
 
 impl Stage {
     /// Returns the hidden directory as a place to write to.
     pub(crate) fn out(&self) -> OutDir {
-        let (dir, _) = self.opened.as_ref().expect("opened when it was made");
+        let dir = self.dir.as_ref().expect("opened when it was made");
         // Called by where things will be: that is what people asked for and can look at.
         OutDir { dir: Arc::clone(dir), path: self.parent.path.clone() }
     }
@@ -226,6 +246,7 @@ impl Drop for Stage {
         let path = self.parent.shown(&self.name);
         let path = std::path::absolute(&path).unwrap_or(path);
         let _ = self.parent.dir.remove_dir_all(&self.name);
+        let _ = self.parent.dir.remove_file(lock_of(Path::new(&self.name)));
         STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|stage| *stage != path);
     }
 }

@@ -8,6 +8,7 @@ mod images;
 mod layers;
 mod mistakes;
 mod run;
+mod stages;
 mod steps;
 mod terminal;
 mod verify;
