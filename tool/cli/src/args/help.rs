@@ -19,6 +19,7 @@ Environment:
   NO_COLOR        if set, messages have no colours; CLICOLOR=0 does the same
   CLICOLOR_FORCE  if set, messages have colours also where they go to no terminal
   TERM            with `dumb`, neither colours nor bars
+  XDG_CACHE_HOME  the cache of `build` is in its directory `ociseed`; else in ~/.cache/ociseed
   TMPDIR          where `inspect` and `diff` keep what has no room in memory (/tmp unless set)";
 
 pub(crate) const BUILD: &str = "\
