@@ -6,12 +6,13 @@
 //! threads changes no byte.
 
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use ociseed_spec::Hasher;
-use ociseed_tree::{ReadError, Tree, tar};
+use ociseed_tree::{Pieces, ReadError, Tree, tar};
 
 use crate::gzip::{Deflater, MEMBER};
 use crate::layer::LayerError;
@@ -32,7 +33,28 @@ const MAX_OPTIMAL_WORKERS: u32 = 8;
 pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// Bytes of the tar that two stages read.
-type Piece = Arc<Vec<u8>>;
+type Piece = Arc<Lent>;
+
+/// Memory that goes back when it is no longer read: the kernel takes as long to give new memory as reading takes.
+struct Lent {
+    bytes: Vec<u8>,
+    memory: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+impl Deref for Lent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// The hashes of both ends.
 pub(crate) struct Hashed {
@@ -45,10 +67,21 @@ pub(crate) struct Hashed {
 /// Writes the tar of a tree as it is; its hash is that of the blob.
 pub(crate) fn plain(tree: &Tree, progress: Progress<'_>, out: &mut dyn Write) -> Result<Hasher, LayerError> {
     thread::scope(|scope| {
-        let (pieces, blob) = sync_channel(WAITING);
-        let reader = scope.spawn(move || read(tree, PIECE, progress, |piece| give(&pieces, piece)));
-        let written = write(blob.into_iter(), out);
-        finish(written, Ok(()), join(reader))
+        let (to_hash, hasher) = hash(scope);
+        let (to_blob, blob) = sync_channel::<Piece>(WAITING);
+        let reader = scope.spawn(move || {
+            read(tree, PIECE, progress, |piece| {
+                give(&to_hash, Arc::clone(&piece))?;
+                give(&to_blob, piece)
+            })
+        });
+        let written = blob.iter().try_for_each(|piece| out.write_all(&piece));
+        // Ends the reader where writing failed.
+        drop(blob);
+        let (read, hasher) = (join(reader), join(hasher));
+        written.map_err(LayerError::Compress)?;
+        read?;
+        Ok(hasher)
     })
 }
 
@@ -78,7 +111,6 @@ pub(crate) fn gzip(
         let reader = scope.spawn(move || {
             let mut next = to_workers.iter().cycle();
             read(tree, MEMBER, progress, |piece| {
-                let piece = Arc::new(piece);
                 give(&to_hash, Arc::clone(&piece))?;
                 give(next.next().expect("there is a worker"), piece)
             })
@@ -107,7 +139,6 @@ pub(crate) fn zstd(
         let encoder = scope.spawn(move || encode_zstd(pieces, level, threads, to_blob));
         let reader = scope.spawn(move || {
             read(tree, PIECE, progress, |piece| {
-                let piece = Arc::new(piece);
                 give(&to_hash, Arc::clone(&piece))?;
                 give(&to_encoder, piece)
             })
@@ -150,28 +181,18 @@ fn read(
     tree: &Tree,
     size: usize,
     progress: Progress<'_>,
-    mut take: impl FnMut(Vec<u8>) -> io::Result<()>,
+    mut take: impl FnMut(Piece) -> io::Result<()>,
 ) -> Result<(), ReadError> {
-    let mut take = |piece: Vec<u8>| {
-        let bytes = piece.len() as u64;
-        take(piece)?;
-        progress(bytes);
-        Ok(())
-    };
-    let mut piece = Vec::with_capacity(size);
-    let mut sink = Sink(|mut bytes: &[u8]| {
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(size - piece.len()));
-            piece.extend_from_slice(now);
-            bytes = later;
-            if piece.len() == size {
-                take(std::mem::replace(&mut piece, Vec::with_capacity(size)))?;
-            }
-        }
-        Ok(())
+    let memory = Arc::new(Mutex::new(Vec::new()));
+    let mut pieces = Pieces::new(size, |bytes| {
+        let count = bytes.len() as u64;
+        take(Arc::new(Lent { bytes, memory: Arc::clone(&memory) }))?;
+        progress(count);
+        let used = memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Ok(used.unwrap_or_else(|| Vec::with_capacity(size)))
     });
-    tar::write(tree, &mut sink)?;
-    if piece.is_empty() { Ok(()) } else { take(piece).map_err(ReadError::Write) }
+    tar::add_to(tree, &mut pieces)?;
+    pieces.finish().map_err(ReadError::Write)
 }
 
 /// Writes the pieces of the blob and hashes them.

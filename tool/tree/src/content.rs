@@ -11,6 +11,8 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, File, FileExt as _};
 use ociseed_spec::{Digest, Hasher, Stamp, shown_path};
 
+use crate::pieces::{Pieces, Take};
+
 /// Bytes are copied in pieces of this size: large enough that calls do not count, small enough for any cache.
 const PIECE: usize = 256 * 1024;
 
@@ -115,16 +117,16 @@ impl Extent {
         }
     }
 
-    /// Writes the bytes to `out`, checking the size and, where known, the digest of a file.
+    /// Adds the bytes to pieces, checking the size and, where known, the digest of a file.
     ///
     /// # Errors
     /// The file cannot be read, is not as long as it was when the tree was made, or has another digest;
-    /// or `out` cannot be written.
-    pub fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
+    /// or the pieces cannot be handed on.
+    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
         match self {
-            Self::Bytes(bytes) => out.write_all(bytes).map_err(ReadError::Write),
-            Self::File(range) => range.copy_to(out),
-            Self::Zeros(size) => copy_zeros(*size, out).map_err(ReadError::Write),
+            Self::Bytes(bytes) => pieces.write_all(bytes).map_err(ReadError::Write),
+            Self::File(range) => range.add_to(pieces),
+            Self::Zeros(size) => pieces.zeros(*size).map_err(ReadError::Write),
         }
     }
 }
@@ -165,36 +167,32 @@ pub enum ReadError {
     Write(#[source] io::Error),
 }
 
-fn copy_zeros(mut left: u64, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-    while left > 0 {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-        out.write_all(&ZEROS[..count])?;
-        left -= count as u64;
-    }
-    Ok(())
-}
-
 impl FileRange {
-    fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
+    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
         let read = |source| ReadError::Read { path: self.file.path().into(), source };
         let file = self.file.open().map_err(read)?;
         let mut hasher = self.digest.map(|_| Hasher::new());
-        let mut position = 0;
-        let mut piece = vec![0; PIECE.min(usize::try_from(self.size).unwrap_or(PIECE)).max(1)];
+        let (mut position, mut ended) = (0, !self.to_end);
         while position < self.size {
-            let want = piece.len().min(usize::try_from(self.size - position).unwrap_or(PIECE));
-            let count = file.read_at(&mut piece[..want], self.offset + position).map_err(read)?;
-            if count == 0 {
-                return Err(self.size_error(position.to_string()));
+            let left = self.size - position;
+            let room = pieces.room().map_err(ReadError::Write)? as u64;
+            // With one byte more than there should be, the same call tells whether the file ends there.
+            let want = room.min(left + u64::from(self.to_end)) as usize;
+            let found =
+                pieces.fill(want, |bytes| file.read_at(bytes, self.offset + position)).map_err(read)?;
+            let count = found.len() as u64;
+            match count {
+                0 => return Err(self.size_error(position.to_string())),
+                _ if count > left => return Err(self.size_error("more".to_owned())),
+                _ => {}
             }
             if let Some(hasher) = &mut hasher {
-                hasher.update(&piece[..count]);
+                hasher.update(found);
             }
-            out.write_all(&piece[..count]).map_err(ReadError::Write)?;
-            position += count as u64;
+            position += count;
+            ended |= count == left && count < want as u64;
         }
-        if self.to_end && file.read_at(&mut [0], self.offset + position).map_err(read)? > 0 {
+        if !ended && file.read_at(&mut [0], self.offset + position).map_err(read)? > 0 {
             return Err(self.size_error("more".to_owned()));
         }
         match (self.digest, hasher.map(Hasher::finish)) {
@@ -238,12 +236,25 @@ impl Content {
         self.extents.iter().map(Extent::size).sum()
     }
 
-    /// Writes all bytes to `out`.
+    /// Writes all bytes to `out`, checking the size and, where known, the digest of files.
     ///
     /// # Errors
-    /// As [`Extent::copy_to`].
+    /// A file cannot be read, is not as long as it was when the tree was made, or has another digest;
+    /// or `out` cannot be written.
     pub fn copy_to(&self, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
-        self.extents.iter().try_for_each(|extent| extent.copy_to(out))
+        // Small files need no large piece; one byte more shows that they end.
+        let size = usize::try_from(self.size()).unwrap_or(PIECE).clamp(1, PIECE - 1) + 1;
+        let mut pieces = Pieces::new(size, |piece: Vec<u8>| out.write_all(&piece).map(|()| piece));
+        self.add_to(&mut pieces)?;
+        pieces.finish().map_err(ReadError::Write)
+    }
+
+    /// Adds all bytes to pieces.
+    ///
+    /// # Errors
+    /// As [`Content::copy_to`].
+    pub(crate) fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
+        self.extents.iter().try_for_each(|extent| extent.add_to(pieces))
     }
 }
 

@@ -16,6 +16,7 @@ mod flatten;
 mod links;
 pub mod listing;
 mod part;
+mod pieces;
 mod select;
 mod spool;
 pub mod tar;
@@ -29,6 +30,7 @@ pub use directory::{
     DirectoryError, HostDirectory, Stamps, check_directory, read_directory, read_file, stamp,
 };
 pub use flatten::flatten;
+pub use pieces::{Pieces, Take};
 pub use select::Selection;
 pub use spool::{ArchiveError, Scratch, SpoolError, read_archive, spool};
 pub use tree::{Entry, Node, Stat, Tree, Xattrs};

@@ -19,7 +19,7 @@ pub use error::{InvalidTar, Place, TarError, TarProblem};
 pub use list::{Listed, list};
 pub use read::read;
 pub(crate) use read::read_part;
-pub use write::{content, extents, write};
+pub use write::{add_to, content, extents, write};
 
 /// What a whiteout's name begins with (OCI image specification, "Whiteouts").
 pub(crate) const WHITEOUT: &[u8] = b".wh.";

@@ -6,13 +6,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
 
 use ociseed_spec::{Acl, Device, DeviceKind, OwnerName, Timestamp, TreePath, XattrName, XattrValue};
 
 use super::{BLOCK, OPAQUE, WHITEOUT};
 use crate::content::ReadError;
-use crate::{Content, Entry, Extent, Node, Stat, Tree};
+use crate::{Content, Entry, Extent, Node, Pieces, Stat, Take, Tree};
 
 /// The largest number that ustar's seven octal digits hold.
 const MAX_USTAR_ID: u32 = 0o777_7777;
@@ -25,20 +24,51 @@ const MAX_USTAR_PREFIX: usize = 155;
 /// The longest name of a user or group in a header: its field has 32 bytes, the last of them NUL.
 const MAX_USTAR_OWNER: usize = 31;
 
-static ZEROS: LazyLock<Arc<[u8]>> = LazyLock::new(|| Arc::from([0; 2 * BLOCK]));
+/// A tar ends with so many zeros.
+const END: u64 = 2 * BLOCK as u64;
+/// What is written to something else than pieces is collected to this size, so that calls do not count.
+const PIECE: usize = 256 * 1024;
 
 /// Describes the tar of a tree as extents, in order; together they are the whole file.
 pub fn extents(tree: &Tree) -> impl Iterator<Item = Extent> {
-    let end = Extent::Bytes(Arc::clone(&ZEROS));
+    members(tree).flat_map(Member::into_extents).chain([Extent::Zeros(END)])
+}
+
+/// Goes through a tree and makes the headers of each path.
+fn members(tree: &Tree) -> impl Iterator<Item = Member<'_>> {
     let has_default = |stat: &Stat| stat.xattrs().keys().any(|name| name.as_bytes() == Acl::DEFAULT_XATTR);
     let with_default: BTreeSet<&TreePath> =
         tree.iter().filter(|(_, entry)| has_default(&entry.stat)).map(|(path, _)| path).collect();
-    let extents = tree.iter().flat_map(move |(path, entry)| {
+    tree.iter().map(move |(path, entry)| {
         let inherits =
             !with_default.is_empty() && path.parent().is_some_and(|parent| with_default.contains(&parent));
-        if inherits { entry_extents(path, &without_inherited(entry)) } else { entry_extents(path, entry) }
-    });
-    extents.chain([end])
+        let described = if inherits { without_inherited(entry) } else { Cow::Borrowed(entry) };
+        let content = match &entry.node {
+            Node::File(content) => Some(content),
+            _ => None,
+        };
+        Member { headers: all_headers(path, &described), content }
+    })
+}
+
+/// What a tar has of one path.
+struct Member<'a> {
+    headers: Vec<u8>,
+    content: Option<&'a Content>,
+}
+
+impl Member<'_> {
+    /// How many zeros follow the content.
+    fn padding(&self) -> u64 {
+        self.content.map_or(0, |content| padding(content.size()) as u64)
+    }
+
+    fn into_extents(self) -> Vec<Extent> {
+        let padding = Some(self.padding()).filter(|padding| *padding > 0).map(Extent::Zeros);
+        let content = self.content.map(Content::extents).unwrap_or_default();
+        let headers = Extent::Bytes(self.headers.into());
+        [headers].into_iter().chain(content.iter().cloned()).chain(padding).collect()
+    }
 }
 
 /// Says of what lies in a directory with a default list that it has no lists, where it has none.
@@ -72,36 +102,42 @@ pub fn content(tree: &Tree) -> Content {
 /// # Errors
 /// A file of the tree cannot be read or is not what it was, or `out` cannot be written.
 pub fn write(tree: &Tree, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
-    extents(tree).try_for_each(|extent| extent.copy_to(out))
+    let mut pieces = Pieces::new(PIECE, |piece: Vec<u8>| out.write_all(&piece).map(|()| piece));
+    add_to(tree, &mut pieces)?;
+    pieces.finish().map_err(ReadError::Write)
 }
 
-fn entry_extents(path: &TreePath, entry: &Entry) -> Vec<Extent> {
-    let bytes = |bytes: Vec<u8>| Extent::Bytes(bytes.into());
-    match &entry.node {
-        Node::File(content) => {
-            let size = content.size();
-            let mut extents = vec![bytes(headers(path.as_bytes(), entry, size))];
-            extents.extend_from_slice(content.extents());
-            let padding = padding(size);
-            if padding > 0 {
-                extents.push(Extent::Bytes(ZEROS[..padding].into()));
-            }
-            extents
+/// Adds the tar of a tree to pieces.
+///
+/// # Errors
+/// A file of the tree cannot be read or is not what it was, or the pieces cannot be handed on.
+pub fn add_to<F: Take>(tree: &Tree, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
+    for member in members(tree) {
+        pieces.write_all(&member.headers).map_err(ReadError::Write)?;
+        if let Some(content) = member.content {
+            content.add_to(pieces)?;
         }
+        pieces.zeros(member.padding()).map_err(ReadError::Write)?;
+    }
+    pieces.zeros(END).map_err(ReadError::Write)
+}
+
+/// Makes all that stands in front of the content of a path.
+fn all_headers(path: &TreePath, entry: &Entry) -> Vec<u8> {
+    match &entry.node {
+        Node::File(content) => headers(path.as_bytes(), entry, content.size()),
         Node::Directory { opaque } => {
             let mut headers = headers(&[path.as_bytes(), b"/"].concat(), entry, 0);
             if *opaque {
                 headers.extend(marker(&[path.as_bytes(), b"/", OPAQUE].concat()));
             }
-            vec![bytes(headers)]
+            headers
         }
         Node::Whiteout => {
             let parent = path.as_bytes().strip_suffix(path.name()).unwrap_or_default();
-            vec![bytes(marker(&[parent, WHITEOUT, path.name()].concat()))]
+            marker(&[parent, WHITEOUT, path.name()].concat())
         }
-        Node::Symlink(_) | Node::Link(_) | Node::Device(_) | Node::Fifo => {
-            vec![bytes(headers(path.as_bytes(), entry, 0))]
-        }
+        Node::Symlink(_) | Node::Link(_) | Node::Device(_) | Node::Fifo => headers(path.as_bytes(), entry, 0),
     }
 }
 
