@@ -41,7 +41,7 @@ class Outputs(unittest.TestCase):
         return point
 
     def build(self, out):
-        command = [OCISEED, "build", self.project / "spec.toml", "--out", out]
+        command = [OCISEED, "build", self.project / "spec.toml", "--out", out, "--no-cache"]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     def files(self, directory):
