@@ -88,6 +88,9 @@ pub(crate) struct BuildArgs {
     /// Print the report as JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print errors alone: no bars and no report.
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -14,7 +14,7 @@ use ociseed_store::{Archive, Layout};
 use ociseed_tree::{decompress, tar};
 
 use crate::failure::{Failure, chain};
-use crate::inputs::read_document;
+use crate::inputs::{argument_failure, read_document};
 use crate::report::Report;
 use ociseed_spec::shown_path;
 
@@ -71,7 +71,7 @@ impl Artifact {
     /// Opens what the command line names.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let fail = |error: std::io::Error| Failure::because(format_args!("`{}`", shown_path(path)), &error);
-        if path.metadata().map_err(fail)?.is_dir() {
+        if path.metadata().map_err(|error| argument_failure(path, &error))?.is_dir() {
             let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(fail)?;
             Self::of_dir(Arc::new(dir), path)
         } else {
@@ -134,7 +134,9 @@ impl Artifact {
             return Archive::open(copy(&file)?, &*shown).map(Self::Archive).map_err(archive_failure);
         }
         listed.map_err(|error| {
-            fail(error).hint("expected a tar, plain or compressed, or one of our documents".to_owned())
+            let known = "expected a tar, plain or compressed, or a document that `ociseed` writes";
+            Failure::new(format!("`{shown}` is nothing that ociseed knows: {}", chain(&error)))
+                .hint(known.to_owned())
         })?;
         if archives && let Ok(archives) = Archive::open_nested(copy(&file)?, &shown) {
             return Ok(Self::Preseed(archives));

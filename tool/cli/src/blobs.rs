@@ -52,12 +52,15 @@ impl Opening {
 
     fn open_now(&self) -> Result<Box<dyn Source + Send + Sync>, Failure> {
         let Place { dir, path, shown } = &self.place;
-        let is_dir = dir.metadata(path).map_err(|error| self.place.failure(&error))?.is_dir();
+        let is_dir = dir.metadata(path);
+        let is_dir =
+            is_dir.map_err(|error| self.place.failure(&error).hint(Place::missing_hint(&error)))?.is_dir();
         match (self.archive, is_dir) {
             (true, false) => Ok(Box::new(open_archive(&self.place)?)),
             (false, true) => {
                 let layout = Layout::open(self.place.open_dir()?, shown.clone());
-                Ok(Box::new(layout.map_err(|error| Failure::new(chain(&error)))?))
+                let hint = "it has `oci-layout` and `index.json`; `skopeo copy SOURCE oci:DIR:TAG` makes one";
+                Ok(Box::new(layout.map_err(|error| Failure::new(chain(&error)).hint(hint.to_owned()))?))
             }
             (true, true) => {
                 let failure = Failure::new(format!("`{shown}` is a directory, expected an archive, a tar"));
@@ -205,5 +208,7 @@ fn naming<'a>(base: &Base<'a>) -> Option<(String, &'a str, bool)> {
 
 fn open_archive(place: &Place) -> Result<Archive, Failure> {
     let file = place.dir.open(&place.path).map_err(|error| place.failure(&error))?;
-    Archive::open(file, place.shown.clone()).map_err(|error| Failure::new(chain(&error)))
+    let hint = "`docker save` makes one, and `skopeo copy SOURCE oci-archive:FILE:NAME`";
+    Archive::open(file, place.shown.clone())
+        .map_err(|error| Failure::new(chain(&error)).hint(hint.to_owned()))
 }

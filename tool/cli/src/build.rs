@@ -66,7 +66,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Failure> {
     let report = &built.report;
     let text =
         if args.json { String::from_utf8_lossy(&report.encode()).into_owned() + "\n" } else { report.text() };
-    crate::output::print(&text)?;
+    if !args.quiet {
+        crate::output::print(&text)?;
+    }
     built.failure.map_or(Ok(()), Err)
 }
 
@@ -80,7 +82,13 @@ fn read_spec(path: &Path) -> Result<Spec, Failure> {
     let text = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{place}: it is not UTF-8")))?;
     let json = path.extension().is_some_and(|extension| extension == "json");
     let spec = if json { Spec::parse_json(&text) } else { Spec::parse_toml(&text) };
-    spec.map_err(|error| Failure::usage(format!("{place}: {error}")).hint(error.hint().map(str::to_owned)))
+    let misnamed = json && !text.trim_start().starts_with('{');
+    let of_name =
+        || misnamed.then(|| "a spec whose name ends with `.json` is read as JSON, others as TOML".to_owned());
+    spec.map_err(|error| {
+        let hint = error.hint().map(str::to_owned).or_else(of_name);
+        Failure::usage(format!("{place}: {error}")).hint(hint)
+    })
 }
 
 /// Says why a step and those that it needs ran, or did not.
@@ -148,7 +156,7 @@ impl Request<'_> {
             remember: Remember::new(opened, &self.args.spec)?,
             outputs: Outputs::new(opened, self.out),
             turns: Turns::new(threads.min(MAX_LAYERS)),
-            progress: Progress::new(true),
+            progress: Progress::new(!self.args.quiet),
             threads,
             failure: None,
         };

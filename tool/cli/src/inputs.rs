@@ -129,7 +129,7 @@ fn named_once(args: &InputArgs, words: &BTreeSet<String>) -> Result<BTreeMap<Str
             let all: BTreeSet<&str> = words.iter().map(String::as_str).chain(first).collect();
             let hint = closest_or_all(name, all.iter().copied(), "what is used is");
             // One list of inputs may serve many specs.
-            Failure::usage(format!("`--input {name}`")).hint(hint).note("nothing uses that name");
+            Failure::usage(format!("nothing uses `--input {name}`")).hint(hint).note("it is left out");
         }
         if let Some(other) = named.insert(name.clone(), path.clone()) {
             let (one, two) = (shown_path(&other), shown_path(path));
@@ -174,7 +174,7 @@ fn named(place: &Path, rest: &Path, word: &str, wanted_by: &str) -> Result<Place
         Failure::because(format_args!("{wanted_by}: input `{word}`: `{}`", shown_path(place)), &error)
     };
     let real = place.canonicalize().map_err(fail)?;
-    let shown = shown_path(&place.join(rest));
+    let shown = if rest.as_os_str().is_empty() { shown_path(place) } else { shown_path(&place.join(rest)) };
     let open = |dir: &Path| Dir::open_ambient_dir(dir, ambient_authority()).map(Arc::new).map_err(fail);
     if rest.as_os_str().is_empty() && !real.is_dir() {
         let parent = real.parent().unwrap_or_else(|| Path::new("/"));
@@ -196,6 +196,14 @@ impl Place {
         self.dir.open_dir(&self.path).map(Arc::new).map_err(|error| self.failure(&error))
     }
 
+    /// Says that something of the host is not there, and what its path is relative to.
+    pub(crate) fn missing_hint(error: &std::io::Error) -> Option<String> {
+        (error.kind() == std::io::ErrorKind::NotFound).then(|| {
+            "paths are relative to the spec's directory; `--input NAME=PATH` takes NAME from elsewhere"
+                .to_owned()
+        })
+    }
+
     /// Says what is wrong with this place.
     pub(crate) fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         Failure::because(format_args!("`{}`", self.shown), error)
@@ -214,13 +222,32 @@ pub(crate) fn read_document(file: impl Read, shown: &str) -> Result<Vec<u8>, Fai
     Ok(bytes)
 }
 
+/// Says why a path that the command line names cannot be opened, and what is there of a like name.
+pub(crate) fn argument_failure(path: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::because(format_args!("`{}`", shown_path(path)), error);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let entries = || std::fs::read_dir(parent.unwrap_or_else(|| Path::new("."))).ok();
+    let (Some(name), std::io::ErrorKind::NotFound, Some(entries)) =
+        (path.file_name().and_then(|name| name.to_str()), error.kind(), entries())
+    else {
+        return failure;
+    };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    failure.hint(closest(name, names.iter().map(String::as_str)))
+}
+
 /// Reads a file that the command line names.
 pub(crate) fn read_argument(path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = shown_path(path);
     let parent =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     // The user names this file himself, so links in it may lead anywhere.
-    let real = path.canonicalize().map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
+    let real = path.canonicalize().map_err(|error| argument_failure(path, &error))?;
+    if real.is_dir() {
+        return Err(Failure::new(format!("`{shown}` is a directory, expected a file")));
+    }
     let dir = Dir::open_ambient_dir(real.parent().unwrap_or(parent), ambient_authority())
         .map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
     Place { dir: Arc::new(dir), path: real.file_name().unwrap_or_default().into(), shown }.read()

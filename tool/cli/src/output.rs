@@ -62,7 +62,12 @@ pub(crate) struct OutDir {
 impl OutDir {
     /// Opens a directory, making it and its parents where they are not there.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        let fail = |error| write_failure(path, &error);
+        let file = path.exists() && !path.is_dir();
+        let hint = file.then(|| "a file is there, and outputs need a directory".to_owned());
+        let fail = |error| match &hint {
+            None => write_failure(path, &error),
+            hint => write_failure(path, &error).hint(hint.clone()),
+        };
         Dir::create_ambient_dir_all(path, ambient_authority()).map_err(fail)?;
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(fail)?;
         Ok(Self { dir: Arc::new(dir), path: path.into() })

@@ -60,7 +60,9 @@ impl Plan {
         }
         if names.is_empty() {
             if all.is_empty() {
-                return Err(Failure::usage("the spec names nothing to build"));
+                return Err(Failure::usage("the spec names nothing to build").hint(
+                    "write a `[layer.NAME]` with `add`, and an `[image.NAME]` with `layers`".to_owned(),
+                ));
             }
             plan.targets = all;
         }
@@ -143,6 +145,12 @@ fn find(name: &str, all: &BTreeSet<TargetName>) -> Result<TargetName, Failure> {
 fn unknown(name: &str, all: &BTreeSet<TargetName>) -> Failure {
     let names: Vec<String> = all.iter().map(ToString::to_string).collect();
     let hint = closest(name, names.iter().map(String::as_str));
-    let hint = hint.unwrap_or_else(|| format!("the spec has {}", names.join(", ")));
+    // Of those who leave the kind out.
+    let same_name = |target: &&String| target.split_once('.').is_some_and(|(_, other)| other == name);
+    let named: Vec<_> = names.iter().filter(same_name).map(|name| format!("`{name}`")).collect();
+    let hint = match named.is_empty() {
+        true => hint.unwrap_or_else(|| format!("the spec has {}", names.join(", "))),
+        false => format!("did you mean {}?", named.join(" or ")),
+    };
     Failure::usage(format!("no target `{name}` in the spec")).hint(hint)
 }

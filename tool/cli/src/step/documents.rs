@@ -16,7 +16,11 @@ pub(crate) fn read_params<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, DocumentError>,
 ) -> Result<T, Failure> {
     let bytes = read_argument(path)?;
-    parse(&bytes).map_err(|error| Failure::usage(format!("`{}`: {}", shown_path(path), chain(&error))))
+    let spec = path.extension().is_some_and(|extension| extension == "toml");
+    let hint =
+        spec.then(|| "a step takes JSON for itself alone; `ociseed build` takes a whole spec".to_owned());
+    parse(&bytes)
+        .map_err(|error| Failure::usage(format!("`{}`: {}", shown_path(path), chain(&error))).hint(hint))
 }
 
 /// Reads the layer metadata of an input.

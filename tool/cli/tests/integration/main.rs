@@ -1,5 +1,6 @@
 //! Tests of the program as people and build systems run it, and of the workspace's own rules.
 
+mod answers;
 mod cache;
 mod differences;
 mod documents;

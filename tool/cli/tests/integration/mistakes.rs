@@ -40,7 +40,12 @@ fn specs_that_are_wrong() {
             "spec `spec.toml`: 2:10: unknown field `txt`",
             "did you mean `text`?",
         ),
-        ("[layer.a]\nadd = \"x\"", 2, "2:7: invalid type: string \"x\", expected a sequence", ""),
+        (
+            "[layer.a]\nadd = \"x\"",
+            2,
+            "2:7: invalid type: string \"x\", expected a list",
+            "brackets: `[\"x\"]`",
+        ),
         ("[layer.a]\ncompression = \"gz\"", 2, "2:15: compression `gz` is not `none`, `gzip`, `zstd`", ""),
         (
             "[layer.a]\nadd = [{ file = \"nothere\", to = \"/x\" }]",

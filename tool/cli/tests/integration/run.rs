@@ -25,10 +25,16 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
 
 /// Runs `ociseed` in a directory.
 pub(crate) fn ociseed(dir: &Path, args: &[&str]) -> Output {
+    command(dir).args(args).output().expect("ociseed runs")
+}
+
+/// Prepares to run `ociseed` in a directory.
+pub(crate) fn command(dir: &Path) -> Command {
     // Each test's own, beside the directory that the test works in: nothing of one run reaches another.
     let cache = dir.with_file_name(format!("{}.cache", dir.file_name().expect("a name").to_string_lossy()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_ociseed"));
-    command.current_dir(dir).args(args).env("XDG_CACHE_HOME", cache).output().expect("ociseed runs")
+    command.current_dir(dir).env("XDG_CACHE_HOME", cache);
+    command
 }
 
 /// Runs `ociseed`, which must succeed, and returns what it printed.

@@ -183,3 +183,37 @@ fn colours_are_for_terminals_that_want_them() {
     assert!(at_terminal(&dir, "ociseed buidl").starts_with("\u{1b}["));
     assert!(at_terminal(&dir, "env NO_COLOR=1 ociseed buidl").starts_with("error: "));
 }
+
+#[test]
+fn bars_are_for_terminals_and_gone_at_the_end() {
+    let dir = scratch("bars");
+    fs::write(dir.join("zeros"), vec![0; 8 << 20]).expect("written");
+    let spec = "[layer.one]\nadd = [{ file = \"zeros\", to = \"/z\" }]\n[image.two]\nlayers = [\"one\"]\n\
+                [bundle.b]\nformat = \"oci-archive\"\nimages = { \"a.org/b:1\" = \"two\" }\n";
+    fs::write(dir.join("spec.toml"), spec).expect("written");
+    let build = "ociseed build spec.toml --no-cache";
+    let sized = |command: &str| at_terminal(&dir, &format!("stty cols 100 rows 30; {command}"));
+    let text = sized(build);
+    let (bars, report) = text.rsplit_once("\u{1b}[2K").unwrap_or_else(|| panic!("no bars: {text:?}"));
+    for part in ["layer.one", "/3 steps", " of 8.", "/s, ", "0s"] {
+        assert!(bars.contains(part), "{part} in {bars:?}");
+    }
+    assert!(report.contains("layer.one: layer/one.tar.zst (") && !report.contains("steps"), "{report:?}");
+    assert!(sized("ociseed verify out").contains("/3 steps"));
+    // Errors come when the bars are gone, too.
+    fs::write(dir.join("bad.toml"), format!("{spec}[layer.c]\nadd = [{{ tar = \"spec.toml\" }}]\n"))
+        .expect("written");
+    let text = sized("ociseed build bad.toml --no-cache");
+    let (_, error) = text.rsplit_once("\u{1b}[2K").unwrap_or_else(|| panic!("no bars: {text:?}"));
+    assert!(error.contains("layer.c.add[0]: `spec.toml`"), "{error:?}");
+    for quiet in [
+        format!("{build} --quiet"),
+        format!("env TERM=dumb {build}"),
+        "ociseed verify out --quiet".to_owned(),
+    ] {
+        assert!(!sized(&quiet).contains("steps"), "{quiet}");
+    }
+    let piped = shell(&dir, build);
+    assert!(piped.status.success());
+    assert_eq!(String::from_utf8_lossy(&piped.stderr), "");
+}

@@ -186,3 +186,37 @@ fn a_layer_whose_tar_is_not_what_the_configuration_says_is_found_wherever_it_is(
         assert_eq!(message.lines().count(), 1, "{message}");
     }
 }
+
+#[test]
+fn broken_compression_is_told_from_other_bytes() {
+    let dir = scratch("verify-gzip");
+    let spec = "[layer.a]\ncompression = \"gzip\"\nadd = [{ text = \"x\", to = \"/x\" }]\n[image.a]\nlayers = [\"a\"]\n\
+                [bundle.a]\nformat = \"layout\"\nimages = { \"a.org/a:1\" = \"a\" }\n";
+    fs::write(dir.join("spec.toml"), spec).expect("written");
+    good(&dir, &["build", "spec.toml"]);
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("out/report.json")).expect("read")).expect("JSON");
+    let digest = report["targets"]["layer.a"]["digest"].as_str().expect("a digest").to_owned();
+    // The first byte of what is compressed: the decompressor stops before the end.
+    flip(&dir.join("out/bundle/a/blobs/sha256").join(digest.trim_start_matches("sha256:")), 10);
+    let message = bad(&dir, &["verify", "out/bundle/a"], 1);
+    assert!(message.contains(&format!("out/bundle/a: layer {digest}: ")), "{message}");
+    assert!(message.contains("expected this digest, found sha256:"), "{message}");
+}
+
+#[test]
+fn a_report_that_names_itself_comes_to_an_end() {
+    let dir = scratch("verify-itself");
+    let report = r#"{"targets":{"seed.a":{"path":".","size":0}},"version":1}"#;
+    fs::write(dir.join("report.json"), report).expect("written");
+    let message = bad(&dir, &["verify", "."], 1);
+    assert!(message.contains("seed.a: an output directory is no target of a build"), "{message}");
+}
+
+#[test]
+fn images_that_are_not_there_are_told_from_those_that_are() {
+    let dir = golden::build("verify-image", "2");
+    let ask = |image: &str| bad(&dir, &["inspect", "out/bundle/web.tar", "--image", image], 2);
+    assert!(ask("docker.io/library/wbe:1").contains("hint: did you mean `docker.io/library/web:1`?"));
+    assert!(ask("x").contains("no image `x`\nhint: it has `docker.io/library/web:1`"), "{}", ask("x"));
+}

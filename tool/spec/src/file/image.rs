@@ -67,10 +67,23 @@ impl ImageSpec {
         if self.base.is_none() && self.layers.is_empty() {
             return Some("it has neither `base` nor `layers`".to_owned());
         }
+        if let Some(name) = self.env.keys().find(|name| name.is_empty() || name.contains('=')) {
+            return Some(format!("environment variable `{name}`: a name is not empty and has no `=`"));
+        }
+        if let Some(port) = self.exposed_ports.iter().find(|port| !is_port(port)) {
+            return Some(format!("exposed port `{port}` is not a number with a protocol, as in `8080/tcp`"));
+        }
         let (history, layers) = (self.history.len(), self.layers.len());
         (history > 0 && history != layers)
             .then(|| format!("`history` has {history} entries for {layers} `layers`"))
     }
+}
+
+/// Tells whether a text is a port as the OCI image specification spells it, with a protocol.
+fn is_port(text: &str) -> bool {
+    let Some((number, protocol)) = text.split_once('/') else { return false };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    digits && number.parse::<u16>().is_ok() && ["tcp", "udp", "sctp"].contains(&protocol)
 }
 
 /// What the history says of a layer beside its time.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::hint::closest;
+use super::hint::{self, closest};
 use super::{Base, BaseSpec, BundleSpec, ImageSpec, IndexSpec, LayerSpec, SeedSpec, Source};
 use crate::Key;
 
@@ -28,17 +28,19 @@ pub struct Spec {
 
 /// Says why a spec cannot be read; names the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}{message}")]
+#[error("{place}{message}{excerpt}")]
 pub struct SpecError {
     /// `LINE:COLUMN: `, or the path of keys with `: ` behind it.
     place: String,
     message: String,
+    /// The line that is wrong and a mark below it, or nothing.
+    excerpt: String,
     hint: Option<String>,
 }
 
 impl SpecError {
     fn at(place: String, message: impl Into<String>) -> Self {
-        Self { place: format!("{place}: "), message: message.into(), hint: None }
+        Self { place: format!("{place}: "), message: message.into(), excerpt: String::new(), hint: None }
     }
 
     /// Returns advice for the person who wrote the spec.
@@ -54,8 +56,9 @@ impl Spec {
     /// Bad syntax, unknown keys, wrong types, with line and column; names that the spec does not define.
     pub fn parse_toml(text: &str) -> Result<Self, SpecError> {
         let spec: Self = toml::from_str(text).map_err(|error| {
-            let place = error.span().map_or((1, 1), |span| line_and_column(text, span.start));
-            syntax_error(place, error.message())
+            let span = error.span().unwrap_or_default();
+            let found = text.get(span.clone()).unwrap_or_default();
+            syntax_error(text, line_and_column(text, span.start), error.message(), found)
         })?;
         spec.check()?;
         Ok(spec)
@@ -69,7 +72,7 @@ impl Spec {
         let spec: Self = serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            syntax_error((error.line(), error.column()), message)
+            syntax_error(text, (error.line(), error.column()), message, "")
         })?;
         spec.check()?;
         Ok(spec)
@@ -225,15 +228,30 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-fn syntax_error((line, column): (usize, usize), message: &str) -> SpecError {
+/// Says what a parser says; `found` is the text of the value that it says it of, if that is known.
+fn syntax_error(text: &str, place: (usize, usize), message: &str, found: &str) -> SpecError {
     let message = message.trim().replace('\n', ", ");
-    let mut words = message.split('`').skip(1).step_by(2);
-    let hint = match (message.starts_with("unknown field"), words.next()) {
-        (true, Some(found)) => closest(found, words),
-        _ => None,
-    };
-    SpecError { place: format!("{line}:{column}: "), message, hint }
+    let hint = hint::of_parser(&message, found);
+    let (line, column) = place;
+    let excerpt = excerpt(text, place);
+    SpecError { place: format!("{line}:{column}: "), message: hint::plain(&message), excerpt, hint }
 }
+
+/// Shows the line with a mark below the place; nothing of one that no terminal has room for.
+fn excerpt(text: &str, (line, column): (usize, usize)) -> String {
+    let Some(shown) = line.checked_sub(1).and_then(|line| text.lines().nth(line)) else {
+        return String::new();
+    };
+    if shown.trim().is_empty() || shown.chars().count() > MAX_EXCERPT {
+        return String::new();
+    }
+    let (number, shown) = (line.to_string(), shown.replace('\t', " "));
+    let (margin, before) = (" ".repeat(number.len()), " ".repeat(column.saturating_sub(1)));
+    format!("\n  {number} | {shown}\n  {margin} | {before}^")
+}
+
+/// A line that is longer wraps, and the mark would stand below another place.
+const MAX_EXCERPT: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -272,7 +290,11 @@ image = [{ image = "web", name = "docker.io/library/web:1" }]
     fn mistakes_have_place_and_hint() {
         let cases = [
             ("[layer.a]\nad = []", "2:1: unknown field `ad`", Some("did you mean `add`?")),
-            ("[layer.a]\nadd = 3", "2:7: invalid type: integer `3`", None),
+            (
+                "[layer.a]\nadd = 3",
+                "2:7: invalid type: integer `3`",
+                Some("a list stands in brackets: `[3]`"),
+            ),
             ("[layer.a]\nadd = [{ mkdir = \"/a\", mode = \"9\" }]", "2:31: mode `9` is not", None),
             ("[layer.A]", "1:8: name `A` does not match", None),
             (

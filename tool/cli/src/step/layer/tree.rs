@@ -6,9 +6,10 @@ use std::sync::Arc;
 use ociseed_spec::file::{Add, AddError, Entry as SpecEntry, Filter, LayerSpec, Source};
 use ociseed_spec::metadata::Package;
 use ociseed_spec::{Key, Stamp, TreePath};
+use ociseed_tree::tar::TarError;
 use ociseed_tree::{
-    BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection, Stamps, Tree,
-    apply, apply_rules, check_directory, deb, read_archive, read_directory, read_file,
+    ArchiveError, BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection,
+    Stamps, Tree, apply, apply_rules, check_directory, deb, read_archive, read_directory, read_file,
 };
 
 use crate::failure::{Failure, chain};
@@ -188,8 +189,8 @@ impl Making<'_> {
 
     fn tar(&self, found: &Place, filter: &Filter, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
         let (file, shown) = open(found)?;
-        let tree = read_archive(file, shown, &mut || self.scratch.file())
-            .map_err(|error| Failure::because(place, &error))?;
+        let tree = read_archive(file, shown, &mut || self.scratch.file());
+        let tree = tree.map_err(|error| Failure::because(place, &error).hint(no_tar(&error)))?;
         self.chosen(tree, filter, entry, place)
     }
 
@@ -258,6 +259,13 @@ fn check_file(found: &Place) -> Result<(), Failure> {
     }
 }
 
+/// Says what a tar may be to those whose file is none from its first byte on.
+fn no_tar(error: &ArchiveError) -> Option<String> {
+    let ArchiveError::Tar(TarError::Invalid(invalid)) = error else { return None };
+    let hint = "a tar is plain or compressed with gzip, zstd, xz, bzip2 or lzma; `file` takes other files";
+    (invalid.place.at == Some(0)).then(|| hint.to_owned())
+}
+
 fn open(found: &Place) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
     check_file(found)?;
     let file = found.dir.open(&found.path).map_err(|error| found.failure(&error))?;
@@ -284,13 +292,15 @@ fn host_failure(place: &str, found: &Place, mut error: DirectoryError) -> Failur
     let failure = Failure::new(format!("{place}: {}", chain(&error)));
     let escapes = matches!(&error, DirectoryError::Read { source, .. }
         if source.kind() == std::io::ErrorKind::PermissionDenied && source.to_string().contains("outside"));
-    let missing = matches!(&error, DirectoryError::Read { source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound);
+    let missing = match &error {
+        DirectoryError::Read { source, .. } => Place::missing_hint(source),
+        _ => None,
+    };
     match error {
         _ if escapes => failure.hint(
             "a link leads out of the directory: use `--input NAME=PATH` for what lies elsewhere".to_owned(),
         ),
-        _ if missing => failure.hint(
+        _ if missing.is_some() => failure.hint(
             "paths are relative to the spec's directory; `--input NAME=PATH` takes NAME from elsewhere"
                 .to_owned(),
         ),
