@@ -59,7 +59,7 @@ impl Opened {
         let old = self.cache.memory(&name);
         let files = digests(&[Wanted::of(0, &place).ok()?], old.as_ref(), 1).ok()?;
         let digest = files.first()?.digest?;
-        let memory = Memory { key: digest, parameters: String::new(), files };
+        let memory = Memory { key: digest, parameters: String::new(), files: files.into() };
         if old.as_ref() != Some(&memory) {
             self.note(self.cache.remember(&name, &memory));
         }

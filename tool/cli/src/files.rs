@@ -51,7 +51,7 @@ pub(crate) fn digests(
     old: Option<&Memory>,
     threads: usize,
 ) -> Result<Vec<FileMemory>, Failure> {
-    let old = old.map(|old| old.files.as_slice()).unwrap_or_default();
+    let old = old.map(|old| &*old.files).unwrap_or_default();
     let known: HashMap<_, _> = old.iter().map(|file| ((file.source, file.path.as_slice()), file)).collect();
     let mut unknown = Vec::new();
     let mut files: Vec<Option<FileMemory>> = Vec::with_capacity(wanted.len());

@@ -138,7 +138,7 @@ fn memories_come_back_as_they_were() {
     };
     let files =
         vec![file(0, Some("x"), Some(stamp(1))), file(1, Some("y"), None), file(1, None, Some(stamp(2)))];
-    let memory = Memory { key: Digest::of(b"key"), parameters: "{}".to_owned(), files };
+    let memory = Memory { key: Digest::of(b"key"), parameters: "{}".to_owned(), files: files.into() };
     let name = Digest::of(b"name");
     cache.remember(&name, &memory).expect("can be written");
     assert_eq!(cache.memory(&name), Some(memory));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_spec::{Digest, Hasher, json, shown_path};
@@ -26,7 +26,7 @@ pub(super) struct StepKey {
     /// What the digest is of.
     pub(super) parameters: String,
     /// The host's files that were read for it.
-    pub(super) files: Vec<FileMemory>,
+    pub(super) files: Arc<[FileMemory]>,
 }
 
 /// The cache as a build uses it; without one nothing is remembered.
@@ -58,7 +58,7 @@ impl<'a> Remember<'a> {
         step: &TargetName,
         table: &impl serde::Serialize,
         inputs: Map<String, Value>,
-        files: Vec<FileMemory>,
+        files: impl Into<Arc<[FileMemory]>>,
     ) -> Option<StepKey> {
         let value = serde_json::json!({
             "inputs": inputs,
@@ -70,7 +70,7 @@ impl<'a> Remember<'a> {
         let parameters = json::encode(&value);
         let digest = Digest::of(&parameters);
         let parameters = String::from_utf8(parameters).expect("JSON is UTF-8");
-        Some(StepKey { digest, parameters, files })
+        Some(StepKey { digest, parameters, files: files.into() })
     }
 
     /// Returns the key of the last run of a step if its table is the same and its inputs are.
@@ -86,7 +86,7 @@ impl<'a> Remember<'a> {
         let then: Value = serde_json::from_str(&old.parameters).ok()?;
         let mut all = then["inputs"].as_object()?.clone();
         all.extend(inputs);
-        self.key(step, table, all, old.files.clone()).filter(|key| key.digest == old.key)
+        self.key(step, table, all, Arc::clone(&old.files)).filter(|key| key.digest == old.key)
     }
 
     /// Returns what the host's files of a step had for content when it last ran.
@@ -132,7 +132,7 @@ impl<'a> Remember<'a> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner).insert(step.clone(), reason);
         if let (Some(opened), Some(key)) = (self.opened, key) {
             let memory =
-                Memory { key: key.digest, parameters: key.parameters.clone(), files: key.files.clone() };
+                Memory { key: key.digest, parameters: key.parameters.clone(), files: Arc::clone(&key.files) };
             if old != Some(&memory) {
                 opened.note(opened.cache.remember(&self.name(step), &memory));
             }

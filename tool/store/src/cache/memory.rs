@@ -1,6 +1,7 @@
 //! What a build remembers of the last one: the files that a step read, and those that it wrote.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ociseed_spec::{Digest, Stamp};
 
@@ -28,7 +29,7 @@ pub struct Memory {
     /// What the key was made of, as JSON.
     pub parameters: String,
     /// What it read, sorted by source and path.
-    pub files: Vec<FileMemory>,
+    pub files: Arc<[FileMemory]>,
 }
 
 /// A file that a build wrote.
