@@ -2,16 +2,14 @@
 
 import statistics
 
-from harness.contests import US
-
 MIB = 1 << 20
-COLUMNS = ["", "time", "of ours", "CPU", "read", "written", "memory", "size"]
+COLUMNS = ["", "time", "of the first", "CPU", "read", "written", "memory", "size"]
 
 
 def rows(contest):
-    """One row a contestant: medians, and how many times ours its time is."""
+    """One row a contestant: medians, and how many times the first one's its time is."""
     turns = contest["turns"]
-    return [[name, *_figures(own, turns[US])] for name, own in turns.items()]
+    return [[name, *_figures(own, turns[contest["baseline"]])] for name, own in turns.items()]
 
 
 def _figures(own, ours):
@@ -19,9 +17,14 @@ def _figures(own, ours):
         return statistics.median(turn[key] for turn in own)
 
     walls = [turn["wall"] for turn in own]
-    spread = f"{median('wall'):.2f} s ({min(walls):.2f} to {max(walls):.2f})"
+    spread = f"{seconds(median('wall'))} s ({seconds(min(walls))} to {seconds(max(walls))})"
     sizes = [f"{median(key) / MIB:.0f} MiB" for key in ("read", "written", "memory", "size")]
     return [spread, f"{times(own, ours):.2f}", f"{median('cpu'):.2f} s", *sizes]
+
+
+def seconds(value):
+    """Shows seconds with as many digits as mean something."""
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def times(own, other):
@@ -32,15 +35,20 @@ def times(own, other):
 def verdicts(contest):
     """Says of each limit whether we keep it, as (kept, sentence)."""
     turns = contest["turns"]
+    ours = turns[contest["baseline"]]
+    if "opened" in contest:
+        yield contest["opened"] == 0, f"where nothing changed {contest['opened']} files of the input are opened"
     for limit in contest["limits"]:
-        found = times(turns[US], turns[limit["other"]])
-        text = f"{found:.2f} times the time of `{limit['other']}`, at most {limit['factor']:.2f} promised"
-        yield found <= limit["factor"], text
-    if contest["same-size"]:
-        ours = turns[US][0]["size"]
-        for limit in contest["limits"]:
-            theirs = turns[limit["other"]][0]["size"]
-            yield ours <= theirs, f"{ours / theirs:.3f} times the size of `{limit['other']}`, at most 1 promised"
+        theirs, name = turns[limit["other"]], limit["other"]
+        if limit["seconds"]:
+            found = statistics.median(turn["wall"] for turn in theirs)
+            yield found <= limit["seconds"], f"`{name}` takes {found:.3f} s, at most {limit['seconds']} s promised"
+            continue
+        found = times(ours, theirs)
+        yield found <= limit["factor"], f"{found:.2f} times the time of `{name}`, at most {limit['factor']:.2f} promised"
+        if contest["same-size"]:
+            found = ours[0]["size"] / theirs[0]["size"]
+            yield found <= 1, f"{found:.3f} times the size of `{name}`, at most 1 promised"
 
 
 def lines_of(contest):
@@ -48,9 +56,22 @@ def lines_of(contest):
     return [f"{'kept' if kept else 'MISSED'}: {text}" for kept, text in verdicts(contest)]
 
 
+def growth(points):
+    """Says what twice as much costs, where it is most: less than twice is the start, more would be no straight line."""
+    before, last = points[-2:]
+    times_as_many = last["count"] / before["count"]
+    quotients = [f"{last[key] / before[key]:.2f} times the {word}" for key, word in GROWING]
+    return f"{last['count']:,} are {times_as_many:g} times {before['count']:,} and take {' and '.join(quotients)}."
+
+
+GROWING = (("wall", "time"), ("memory", "memory"))
+
+
 def as_text(results):
     """The report for a terminal."""
     parts = []
+    for series in results.get("series", {}).values():
+        parts += [series["title"], growth(series["points"]), ""]
     for contest in results["contests"].values():
         parts += [contest["title"], _text_table([COLUMNS, *rows(contest)]), *lines_of(contest), ""]
     return "\n".join(parts)

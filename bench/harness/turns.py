@@ -7,20 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import contests, machine, measure
+from harness import cached, contests, machine, measure, series
 from harness.rig import SOURCE
 
 SCRATCH = Path("/scratch")
-# How each program says its version; the first line of it is kept.
-VERSIONS = {
-    "tar": ["tar", "--version"],
-    "zstd": ["zstd", "--version"],
-    "pigz": ["pigz", "--version"],
-    "umoci": ["umoci", "--version"],
-    "buildah": ["buildah", "--version"],
-    "crane": ["crane", "version"],
-    "docker": ["docker", "--version"],
-}
+# The Debian packages of the peers.
+PEERS = ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli"]
 
 
 def play_all(names, rounds):
@@ -28,11 +20,13 @@ def play_all(names, rounds):
     played = {}
     with contextlib.ExitStack() as daemons:
         for name in names:
-            contest = contests.ALL[name]()
+            contest = cached.contest() if name == "build" else contests.ALL[name]()
             if name == "image":
                 contest.contestants.append(contests.docker_image(daemons.enter_context(_docker())))
             print(f"{contest.title}, {rounds} rounds", file=sys.stderr)
             played[name] = _play(contest, rounds)
+            if name == "build":
+                played[name]["opened"] = cached.opened()
     return played
 
 
@@ -53,8 +47,13 @@ def _play(contest, rounds):
                 turns[contestant.name].append(usage.as_dict())
             what = "warm" if number == 0 else f"{number}/{rounds}"
             print(f"  {what:5} {contestant.name:32} {usage.wall:7.2f} s {usage.cpu:7.2f} s CPU", file=sys.stderr)
-    limits = [{"other": limit.other, "factor": limit.factor} for limit in contest.limits]
-    return {"title": contest.title, "limits": limits, "same-size": contest.same_size, "turns": turns}
+    return {
+        "title": contest.title,
+        "baseline": contest.baseline,
+        "limits": [limit._asdict() for limit in contest.limits],
+        "same-size": contest.same_size,
+        "turns": turns,
+    }
 
 
 def _turn(contestant):
@@ -92,20 +91,20 @@ def _remove(place):
 
 
 def versions():
-    """The versions of the peers that are there."""
-    found = {}
-    for name, command in VERSIONS.items():
-        if shutil.which(command[0]):
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
-            found[name] = (result.stdout or result.stderr).splitlines()[0].strip("* ")
-    return found
+    """The versions of the peers, as Debian calls them."""
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n", *PEERS]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return dict(line.split() for line in lines)
 
 
 def main(request):
     """Does what a request (JSON) says and returns the results."""
-    return {
+    results = {
         "machine": machine.facts(SCRATCH),
         "versions": versions(),
         "rounds": request["rounds"],
-        "contests": play_all(request["contests"], request["rounds"]),
+        "contests": play_all([name for name in request["names"] if name != series.NAME], request["rounds"]),
     }
+    if series.NAME in request["names"]:
+        results["series"] = series.play(request["quick"])
+    return results

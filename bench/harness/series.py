@@ -1,0 +1,68 @@
+"""Whether time and memory grow as the input does: more and more layers, and more and more files in one."""
+
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+
+from harness import measure
+from harness.contests import OCISEED
+from harness.made import make_directory
+
+NAME = "series"
+SCRATCH = Path("/scratch/series")
+STEPS = (1, 2, 4, 8)
+MOST = {"layers": 1000, "files": 1_000_000}
+MOST_QUICK = {"layers": 80, "files": 40_000}
+ROUNDS = 3
+
+
+def play(quick):
+    """Measures all series and returns their points."""
+    most = MOST_QUICK if quick else MOST
+    SCRATCH.mkdir()
+    os.chdir(SCRATCH)
+    return {
+        "layers": {"title": "Many layers", "unit": "layers", "points": _points(most["layers"], _layers)},
+        "files": {"title": "Many files in one layer", "unit": "files", "points": _points(most["files"], _files)},
+    }
+
+
+def _points(most, prepare):
+    points = []
+    for step in STEPS:
+        count = most * step // STEPS[-1]
+        command = prepare(count)
+        usages = [_once(command) for _ in range(ROUNDS)]
+        medians = {key: statistics.median(getattr(usage, key) for usage in usages) for key in ("wall", "cpu", "memory")}
+        points.append({"count": count, **medians})
+        print(f"  {count:>9} {medians['wall']:8.2f} s {medians['memory'] / 2**20:8.0f} MiB", file=sys.stderr)
+    return points
+
+
+def _once(command):
+    measure.run([[["rm", "-rf", "out", "cache"]]])
+    os.sync()
+    return measure.run([[command]])
+
+
+def _layers(count):
+    """One image of so many layers, each with one small file, built with an empty cache."""
+    keys = [f"l{number}" for number in range(count)]
+    layers = {key: {"add": [{"text": key, "to": f"/{key}"}]} for key in keys}
+    spec = {"layer": layers, "image": {"web": {"layers": keys}}}
+    spec["bundle"] = {"web": {"format": "oci-archive", "images": {"docker.io/library/web:1": "web"}}}
+    Path("spec.json").write_text(json.dumps(spec))
+    return [OCISEED, "build", "spec.json", "--cache-dir", "cache", "--out", "out"]
+
+
+def _files(count):
+    """One layer of so many files."""
+    made = Path("made")
+    already = int(made.read_text()) if made.exists() else 0
+    make_directory(Path("tree"), count, start=already)
+    made.write_text(str(count))
+    layer = {"compression": "zstd", "add": [{"dir": "tree"}]}
+    Path("params.json").write_text(json.dumps({"version": 1, "inputs": {"tree": "tree"}, "layer": layer}))
+    return [OCISEED, "layer", "--params", "params.json", "--out", "out"]
