@@ -1,5 +1,6 @@
 //! What a person is told when something failed, and the exit code.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -76,18 +77,19 @@ impl Failure {
     /// Says of something that hinders nobody what follows from it.
     pub(crate) fn note(&self, then: &str) {
         let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+        let text = format!("note: {}; {then}\n{hint}", self.messages.join("; "));
         // Nobody is left to tell when standard error is closed.
-        let _ = write!(io::stderr(), "note: {}; {then}\n{hint}", self.messages.join("; "));
+        let _ = io::stderr().write_all(printable(&text).as_bytes());
     }
 
     /// Prints it and returns the exit code.
     pub(crate) fn print(&self) -> ExitCode {
         let mut text = String::new();
         for message in &self.messages {
-            let _ = writeln!(text, "{ERROR}error:{ERROR:#} {message}");
+            let _ = writeln!(text, "{ERROR}error:{ERROR:#} {}", printable(message));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "{HINT}hint:{HINT:#} {hint}");
+            let _ = writeln!(text, "{HINT}hint:{HINT:#} {}", printable(hint));
         }
         // Takes the colours out but on a terminal that wants them (NO_COLOR and its like).
         let mut stderr: anstream::AutoStream<io::Stderr> = anstream::stderr();
@@ -95,6 +97,19 @@ impl Failure {
         let _ = stderr.write_all(text.as_bytes());
         ExitCode::from(if self.usage { 2 } else { 1 })
     }
+}
+
+/// Escapes what a terminal would obey: names of files and entries may hold anything.
+fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |char: char| char.is_control() && char != '\n' && char != '\t';
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    let escaped = text.chars().map(|char| match obeyed(char) {
+        true => char.escape_unicode().to_string(),
+        false => char.to_string(),
+    });
+    escaped.collect()
 }
 
 /// Writes an error and its causes on one line, without the numbers that the operating system has for them.

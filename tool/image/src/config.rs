@@ -19,15 +19,9 @@ pub enum ConfigError {
     /// One of its fields has another type than the OCI image specification says.
     #[error("base configuration: `{0}` is not {1}")]
     Type(&'static str, &'static str),
-    /// An environment variable's name cannot be written.
-    #[error("environment variable `{0}`: a name is not empty and has no `=`")]
-    EnvironmentName(String),
-    /// A text that becomes an argument of a system call, none of which takes NUL.
-    #[error("{0} `{1}` has a NUL byte")]
-    Nul(&'static str, String),
-    /// A port is not spelt as the OCI image specification says.
-    #[error("exposed port `{0}` is not a number with `/tcp`, `/udp` or `/sctp`")]
-    Port(String),
+    /// A value of the spec that no configuration can have.
+    #[error("{0}")]
+    Value(String),
 }
 
 /// Makes the configuration's bytes.
@@ -58,7 +52,9 @@ pub(crate) fn merge(
 }
 
 fn run_config(config: &mut Map<String, Value>, spec: &ImageSpec) -> Result<(), ConfigError> {
-    refuse_nul(spec)?;
+    if let Some(problem) = spec.value_problem() {
+        return Err(ConfigError::Value(problem));
+    }
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             config.insert(key.into(), value);
@@ -76,29 +72,8 @@ fn run_config(config: &mut Map<String, Value>, spec: &ImageSpec) -> Result<(), C
         merge_environment(config, &spec.env)?;
     }
     add_keys(config, "Labels", spec.labels.iter().map(|(name, value)| (name.clone(), json!(value))))?;
-    for port in &spec.exposed_ports {
-        let (number, protocol) = port.split_once('/').ok_or_else(|| ConfigError::Port(port.clone()))?;
-        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits || number.parse::<u16>().is_err() || !["tcp", "udp", "sctp"].contains(&protocol) {
-            return Err(ConfigError::Port(port.clone()));
-        }
-    }
     add_keys(config, "ExposedPorts", spec.exposed_ports.iter().map(|port| (port.clone(), json!({}))))?;
     add_keys(config, "Volumes", spec.volumes.iter().map(|path: &TreePath| (path.to_string(), json!({}))))
-}
-
-fn refuse_nul(spec: &ImageSpec) -> Result<(), ConfigError> {
-    let words = |what, words: &[String]| words.iter().map(|word| (what, word.clone())).collect::<Vec<_>>();
-    let texts = [
-        words("argument", spec.entrypoint.as_deref().unwrap_or_default()),
-        words("argument", spec.cmd.as_deref().unwrap_or_default()),
-        spec.env.iter().map(|(name, value)| ("environment variable", format!("{name}={value}"))).collect(),
-        words("user", spec.user.as_slice()),
-    ];
-    match texts.into_iter().flatten().find(|(_, text)| text.contains('\0')) {
-        Some((what, text)) => Err(ConfigError::Nul(what, text.replace('\0', "\\0"))),
-        None => Ok(()),
-    }
 }
 
 /// Replaces variables in place and appends new ones, sorted.
@@ -106,9 +81,6 @@ fn merge_environment(
     config: &mut Map<String, Value>,
     new: &BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
-    if let Some(name) = new.keys().find(|name| name.is_empty() || name.contains('=')) {
-        return Err(ConfigError::EnvironmentName(name.clone()));
-    }
     let mut left = new.clone();
     let variables = list(config, "Env")?;
     // A base may have a variable twice, of which the last counts: none of its values may stay.

@@ -290,3 +290,13 @@ fn many_at_once_in_one_directory_do_not_hinder_each_other() {
         thread.join().expect("every build succeeds");
     }
 }
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped() {
+    let dir = scratch("mistake-escape");
+    fs::create_dir(dir.join("d")).expect("can be made");
+    fs::write(dir.join("d/.wh.\u{1b}]0;title\u{7}"), "").expect("can be written");
+    fs::write(dir.join("spec.toml"), "[layer.a]\nadd = [{ dir = \"d\" }]\n").expect("can be written");
+    let found = bad(&dir, &["build", "spec.toml"], 1);
+    assert!(found.contains("`d/.wh.\\u{1b}]0;title\\u{7}`"), "{found}");
+}

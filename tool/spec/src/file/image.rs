@@ -67,15 +67,31 @@ impl ImageSpec {
         if self.base.is_none() && self.layers.is_empty() {
             return Some("it has neither `base` nor `layers`".to_owned());
         }
+        if let Some(problem) = self.value_problem() {
+            return Some(problem);
+        }
+        let (history, layers) = (self.history.len(), self.layers.len());
+        (history > 0 && history != layers)
+            .then(|| format!("`history` has {history} entries for {layers} `layers`"))
+    }
+
+    /// Says which value no configuration of an image can have, if there is one.
+    pub fn value_problem(&self) -> Option<String> {
         if let Some(name) = self.env.keys().find(|name| name.is_empty() || name.contains('=')) {
             return Some(format!("environment variable `{name}`: a name is not empty and has no `=`"));
         }
         if let Some(port) = self.exposed_ports.iter().find(|port| !is_port(port)) {
             return Some(format!("exposed port `{port}` is not a number with a protocol, as in `8080/tcp`"));
         }
-        let (history, layers) = (self.history.len(), self.layers.len());
-        (history > 0 && history != layers)
-            .then(|| format!("`history` has {history} entries for {layers} `layers`"))
+        let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
+        let arguments = words(&self.entrypoint).into_iter().chain(words(&self.cmd));
+        let variables = self.env.iter().map(|(name, value)| format!("{name}={value}"));
+        let texts = (arguments.map(|text| ("argument", text)))
+            .chain(variables.map(|text| ("environment variable", text)))
+            .chain(self.user.iter().map(|text| ("user", text.clone())));
+        // Each becomes an argument of a system call, none of which takes NUL.
+        let (what, text) = texts.into_iter().find(|(_, text)| text.contains('\0'))?;
+        Some(format!("{what} `{}` has a NUL byte", text.replace('\0', "\\0")))
     }
 }
 
