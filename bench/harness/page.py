@@ -18,8 +18,7 @@ Each round gives every contestant one turn, one after the other, with the page c
 from the turn before; outputs go to the file system that the input is on. Numbers are medians over the rounds; the range of times is
 in brackets. "Of the first" is the median of the quotients of neighbouring turns. CPU is user and system time of all processes together,
 daemons too. Bytes read and written are those of read and write calls, through pipes too. Memory is the largest sum of the peaks of
-processes that ran together. ociseed brings its output to the disk before it ends (fsync); of the others, only those
-with `sync` in their names do.
+processes that ran together. Nobody waits for the disk.
 """
 
 

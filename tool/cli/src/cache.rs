@@ -36,7 +36,8 @@ impl Opened {
         let made = Dir::create_ambient_dir_all(path, ambient_authority());
         let dir = Dir::open_ambient_dir(path, ambient_authority());
         // What hindered making it says more than that it is not there.
-        let cache = Cache::open(&dir.map_err(|error| made.err().unwrap_or(error))?)?;
+        let dir = dir.map_err(|error| made.err().unwrap_or(error))?;
+        let cache = Cache::open(&dir, boot())?;
         Ok(Self { cache, path: path.into(), told: AtomicBool::new(false) })
     }
 
@@ -65,6 +66,11 @@ impl Opened {
         }
         Some(digest)
     }
+}
+
+/// Returns what tells this boot of the machine from others; nothing where the kernel does not say (`proc(5)`).
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 /// Returns where the cache is to be.

@@ -10,7 +10,6 @@ mod build;
 mod cache;
 mod completions;
 mod diff;
-mod durable;
 mod failure;
 mod file_systems;
 mod files;

@@ -14,7 +14,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, MetadataExt, OpenOptions, Permissions, PermissionsExt};
 use rustix::fs::{FlockOperation, RenameFlags};
 
-use crate::durable::Durable;
 use crate::failure::Failure;
 use ociseed_spec::shown_path;
 
@@ -114,7 +113,7 @@ impl OutDir {
         Ok(Self { dir: Arc::new(dir), path })
     }
 
-    /// Writes one file of a stage, durably.
+    /// Writes one file of a stage; the disk is not waited for (docs/decisions/0007).
     pub(crate) fn write_file<T>(
         &self,
         name: &OsStr,
@@ -122,13 +121,11 @@ impl OutDir {
     ) -> Result<T, Failure> {
         let path = self.shown(name);
         let fail = |error: io::Error| write_failure(&path, &error);
-        let file = Arc::new(self.dir.create(name).map_err(fail)?);
-        let mut buffered = BufWriter::with_capacity(256 * 1024, Durable::new(Arc::clone(&file)));
+        let mut buffered = BufWriter::with_capacity(256 * 1024, self.dir.create(name).map_err(fail)?);
         let value = content(&mut buffered)?;
-        buffered.into_inner().map_err(|error| fail(error.into_error()))?.finish().map_err(fail)?;
+        let file = buffered.into_inner().map_err(|error| fail(error.into_error()))?;
         // Set, not left to the umask.
         file.set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
-        file.sync_all().map_err(fail)?;
         Ok(value)
     }
 

@@ -21,7 +21,7 @@ fn scratch(name: &str) -> (PathBuf, Dir) {
 
 /// Opens the cache as a process of its own would.
 fn open(dir: &Dir) -> Cache {
-    Cache::open(dir).expect("can be made")
+    Cache::open(dir, "boot").expect("can be made")
 }
 
 fn insert(cache: &Cache, dir: &Dir, text: &str) -> Digest {
@@ -181,4 +181,30 @@ fn what_a_killed_process_was_writing_goes() {
     fs::write(path.join("v1/tmp/left"), "half").expect("can be written");
     open(&dir);
     assert!(path.join("v1/tmp/held").exists() && !path.join("v1/tmp/left").exists());
+}
+
+#[test]
+fn after_a_boot_blobs_are_read_again_and_outputs_are_not_known() {
+    let (path, dir) = scratch("cache-boot");
+    let cache = open(&dir);
+    let (whole, lost) = (insert(&cache, &dir, "whole"), insert(&cache, &dir, "lost!"));
+    cache.settle().expect("can be written");
+    let name = Digest::of(b"name");
+    let output = OutputMemory { key: name, report: Vec::new(), files: Vec::new() };
+    cache.remember_outputs(&name, &BTreeMap::from([("x".to_owned(), output)])).expect("can be written");
+    // What a crash does: other bytes, of which the stamp knows nothing. A process that believes to know the blob writes it.
+    let file = path.join(format!("v1/blobs/sha256/{}", lost.hex()));
+    let times = fs::metadata(&file).and_then(|found| found.modified()).expect("has a time");
+    fs::write(&file, "zeros").expect("can be written");
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .and_then(|file| file.set_modified(times))
+        .expect("can be set");
+    cache.settle().expect("can be written");
+    assert!(open(&dir).blob(&lost, 5).is_some(), "the stamp says so");
+    assert_eq!(open(&dir).outputs(&name).len(), 1);
+    let later = Cache::open(&dir, "another boot").expect("is there");
+    assert!(later.blob(&whole, 5).is_some() && later.blob(&lost, 5).is_none());
+    assert!(later.outputs(&name).is_empty());
 }

@@ -75,8 +75,7 @@ impl Cache {
             new = create()?;
             copy_checked(source, &mut new, digest)?;
         }
-        new.set_permissions(Permissions::from_mode(0o644))?;
-        new.sync_all()
+        new.set_permissions(Permissions::from_mode(0o644))
     }
 
     /// Reads the blobs again that this process took for right, and removes those that are not; returns how many.
@@ -103,9 +102,9 @@ impl Cache {
         for (digest, known) in &*self.known.lock().unwrap_or_else(PoisonError::into_inner) {
             let Ok(stamp) = self.stamp_of(&blob_path(digest)) else { continue };
             let path = stamp_path(digest);
-            let recorded = read_checked(&self.dir, &path).and_then(|bytes| wire::decode_stamp(&bytes));
+            let recorded = self.recorded_stamp(digest);
             if same_content(&stamp, known) && recorded != Some(stamp) {
-                write_checked(&self.dir, &path, &wire::encode_stamp(&stamp))?;
+                write_checked(&self.dir, &path, &wire::encode_stamp(&stamp, &self.boot))?;
             }
         }
         Ok(())
@@ -125,12 +124,17 @@ impl Cache {
         if known.get(digest).is_some_and(|known| same_content(known, stamp)) {
             return true;
         }
-        let recorded = read_checked(&self.dir, &stamp_path(digest));
-        let right = recorded.and_then(|bytes| wire::decode_stamp(&bytes)) == Some(*stamp);
+        let right = self.recorded_stamp(digest) == Some(*stamp);
         if right {
             known.insert(*digest, *stamp);
         }
         right
+    }
+
+    /// Returns the stamp that a blob had when it was last known to be right; none of before the machine was booted, as
+    /// what was not on the disk by then is lost.
+    fn recorded_stamp(&self, digest: &Digest) -> Option<Stamp> {
+        wire::decode_stamp(&read_checked(&self.dir, &stamp_path(digest))?, &self.boot)
     }
 
     fn know(&self, digest: &Digest, path: &Path) {

@@ -52,18 +52,24 @@ pub struct Cache {
     pub(super) dir: Arc<Dir>,
     /// Blobs that this process knows to be right, and their stamps when it last looked.
     pub(super) known: Mutex<BTreeMap<Digest, Stamp>>,
+    /// Tells this boot of the machine from others.
+    pub(super) boot: String,
 }
 
 impl Cache {
     /// Opens the cache in a directory; where nothing can be written, what is there is read.
     ///
+    /// `boot` tells this boot of the machine from others: a crash may lose what was written before, so what the file system
+    /// said of blobs and outputs holds for one boot.
+    ///
     /// # Errors
     /// There is no cache, and none can be made.
-    pub fn open(dir: &Dir) -> io::Result<Self> {
+    pub fn open(dir: &Dir, boot: impl Into<String>) -> io::Result<Self> {
         let made = dir.create_dir_all(VERSION);
         let cache = Self {
             dir: Arc::new(dir.open_dir(VERSION).map_err(|error| made.err().unwrap_or(error))?),
             known: Mutex::new(BTreeMap::new()),
+            boot: boot.into(),
         };
         temporary::clean(&cache.dir);
         Ok(cache)

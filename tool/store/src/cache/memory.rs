@@ -70,7 +70,9 @@ impl Cache {
 
     /// Returns what is remembered of the targets in an output directory.
     pub fn outputs(&self, name: &Digest) -> BTreeMap<String, OutputMemory> {
-        self.read(Kind::Outputs, name).and_then(|bytes| wire::decode_outputs(&bytes)).unwrap_or_default()
+        self.read(Kind::Outputs, name)
+            .and_then(|bytes| wire::decode_outputs(&bytes, &self.boot))
+            .unwrap_or_default()
     }
 
     /// Remembers the targets in an output directory.
@@ -82,6 +84,6 @@ impl Cache {
         name: &Digest,
         outputs: &BTreeMap<String, OutputMemory>,
     ) -> std::io::Result<()> {
-        self.write(Kind::Outputs, name, &wire::encode_outputs(outputs))
+        self.write(Kind::Outputs, name, &wire::encode_outputs(outputs, &self.boot))
     }
 }

@@ -62,6 +62,16 @@ struct Output {
 struct Outputs {
     #[prost(btree_map = "string, message", tag = "1")]
     targets: BTreeMap<String, Output>,
+    #[prost(string, tag = "2")]
+    boot: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Blob {
+    #[prost(message, optional, tag = "1")]
+    stamp: Option<Stamp>,
+    #[prost(string, tag = "2")]
+    boot: String,
 }
 
 impl From<&ociseed_spec::Stamp> for Stamp {
@@ -104,12 +114,14 @@ fn decode_digest(bytes: &[u8]) -> Option<Option<Digest>> {
     if bytes.is_empty() { Some(None) } else { digest(bytes).map(Some) }
 }
 
-pub(super) fn encode_stamp(stamp: &ociseed_spec::Stamp) -> Vec<u8> {
-    Stamp::from(stamp).encode_to_vec()
+pub(super) fn encode_stamp(stamp: &ociseed_spec::Stamp, boot: &str) -> Vec<u8> {
+    Blob { stamp: Some(stamp.into()), boot: boot.to_owned() }.encode_to_vec()
 }
 
-pub(super) fn decode_stamp(bytes: &[u8]) -> Option<ociseed_spec::Stamp> {
-    Stamp::decode(bytes).ok().map(Into::into)
+/// Reads a stamp, if it is of this boot.
+pub(super) fn decode_stamp(bytes: &[u8], boot: &str) -> Option<ociseed_spec::Stamp> {
+    let blob = Blob::decode(bytes).ok().filter(|blob| blob.boot == boot)?;
+    blob.stamp.map(Into::into)
 }
 
 pub(super) fn encode_memory(memory: &Memory) -> Vec<u8> {
@@ -133,7 +145,7 @@ pub(super) fn decode_memory(bytes: &[u8]) -> Option<Memory> {
     Some(Memory { key: digest(&step.key)?, parameters: step.parameters, files })
 }
 
-pub(super) fn encode_outputs(outputs: &BTreeMap<String, OutputMemory>) -> Vec<u8> {
+pub(super) fn encode_outputs(outputs: &BTreeMap<String, OutputMemory>, boot: &str) -> Vec<u8> {
     let file = |file: &OutputFile| File {
         path: file.path.clone(),
         stamp: Some((&file.stamp).into()),
@@ -146,10 +158,11 @@ pub(super) fn encode_outputs(outputs: &BTreeMap<String, OutputMemory>) -> Vec<u8
         files: output.files.iter().map(file).collect(),
     };
     let targets = outputs.iter().map(|(name, memory)| (name.clone(), output(memory)));
-    Outputs { targets: targets.collect() }.encode_to_vec()
+    Outputs { targets: targets.collect(), boot: boot.to_owned() }.encode_to_vec()
 }
 
-pub(super) fn decode_outputs(bytes: &[u8]) -> Option<BTreeMap<String, OutputMemory>> {
+/// Reads what is remembered of outputs, if it is of this boot.
+pub(super) fn decode_outputs(bytes: &[u8], boot: &str) -> Option<BTreeMap<String, OutputMemory>> {
     let file = |file: File| {
         Some(OutputFile { path: file.path, stamp: file.stamp?.into(), blob: decode_digest(&file.digest)? })
     };
@@ -157,6 +170,7 @@ pub(super) fn decode_outputs(bytes: &[u8]) -> Option<BTreeMap<String, OutputMemo
         let files = output.files.into_iter().map(file).collect::<Option<_>>()?;
         Some(OutputMemory { key: digest(&output.key)?, report: output.report, files })
     };
-    let targets = Outputs::decode(bytes).ok()?.targets.into_iter();
+    let outputs = Outputs::decode(bytes).ok().filter(|outputs| outputs.boot == boot)?;
+    let targets = outputs.targets.into_iter();
     targets.map(|(name, memory)| Some((name, output(memory)?))).collect()
 }
