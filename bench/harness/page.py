@@ -22,25 +22,29 @@ processes that ran together. Nobody waits for the disk.
 """
 
 
-def write(results):
-    """Writes the page, the plots, and the results that they were made from."""
+def write(results, order):
+    """Writes the page, the plots, and the results that they were made from; what was not measured stays as it was."""
     PLOTS.mkdir(exist_ok=True)
+    kept = PLOTS / "results.json"
+    old = json.loads(kept.read_text()) if kept.exists() else {}
+    for kind in ("contests", "series"):
+        merged = old.get(kind, {}) | results.get(kind, {})
+        known = sorted(merged, key=lambda name: (order.index(name) if name in order else len(order), name))
+        results[kind] = {name: merged[name] for name in known}
     parts = [HEAD, _surroundings(results)]
     for name, contest in results["contests"].items():
         (PLOTS / f"{name}.svg").write_text(plot.bars(contest["title"], _bars(contest), contest["baseline"]))
         parts.append(_section(name, contest))
-    for name, series in results.get("series", {}).items():
+    for name, series in results["series"].items():
         parts.append(_series(name, series))
     PAGE.write_text("\n".join(parts))
-    (PLOTS / "results.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    kept.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 
 
 def _surroundings(results):
     measured = results["input"]
     rows = [[key, str(value)] for key, value in results["machine"].items()]
     rows += [[name, version] for name, version in results["versions"].items()]
-    rows.append(["ociseed", results["commit"]])
-    rows.append(["rounds", str(results["rounds"])])
     count = f"{measured['files']:,} files, {measured['bytes'] / 1e6:,.0f} MB, {measured['entries']:,} paths"
     rows.append(["input", f"{count}, of {measured['packages']} packages of {measured['suite']}"])
     return "## Where it was measured\n\n" + _table([["what", ""], *rows])
@@ -50,7 +54,11 @@ def _section(name, contest):
     rows = [[f"`{row[0]}`", *row[1:]] for row in report.rows(contest)]
     lines = "".join(f"- {line}\n" for line in report.lines_of(contest))
     plot_line = f"![{contest['title']}](benchmarks/{name}.svg)\n"
-    return "\n".join([f"## {contest['title']}\n", _table([report.COLUMNS, *rows]), lines, plot_line])
+    return "\n".join([f"## {contest['title']}\n", _measured(contest), _table([report.COLUMNS, *rows]), lines, plot_line])
+
+
+def _measured(part):
+    return f"{part['rounds']} rounds, ociseed {part['commit']}.\n"
 
 
 def _bars(contest):
@@ -72,7 +80,7 @@ def _series(name, series):
     ]
     plots = "\n".join(f"![{series['title']}: {key}](benchmarks/{name}-{key}.svg)" for key in ("wall", "memory"))
     table = _table([[series["unit"], "time", "CPU", "memory"], *rows])
-    return f"## {series['title']}\n\n{table}\n{report.growth(points)}\n\n{plots}\n"
+    return f"## {series['title']}\n\n{_measured(series)}\n{table}\n{report.growth(points)}\n\n{plots}\n"
 
 
 def _table(rows):

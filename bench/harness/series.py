@@ -24,9 +24,13 @@ def play(quick):
     SCRATCH.mkdir()
     os.chdir(SCRATCH)
     return {
-        "layers": {"title": "Many layers", "unit": "layers", "points": _points(most["layers"], _layers)},
-        "files": {"title": "Many files in one layer", "unit": "files", "points": _points(most["files"], _files)},
+        "layers": _series("Many layers", "layers", most["layers"], _layers),
+        "files": _series("Many files in one layer", "files", most["files"], _files),
     }
+
+
+def _series(title, unit, most, prepare):
+    return {"title": title, "unit": unit, "points": _points(most, prepare), "rounds": ROUNDS}
 
 
 def _points(most, prepare):
