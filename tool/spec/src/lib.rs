@@ -16,6 +16,7 @@ pub mod lock;
 pub mod media_type;
 pub mod metadata;
 mod options;
+mod packing;
 #[cfg(feature = "file")]
 pub mod params;
 mod path;
@@ -33,6 +34,7 @@ pub use options::{
 };
 #[cfg(feature = "file")]
 pub use options::{Pattern, PatternError};
+pub use packing::Packing;
 pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use cap_std::fs::File;
-use ociseed_spec::Digest;
+use ociseed_spec::{Digest, Packing};
 
 use crate::index::{IndexEntry, IndexError, check_layout_file, parse_index};
 use crate::members::{At, Members, Range};
@@ -119,8 +119,9 @@ impl Archive {
 
     fn scan(file: Arc<File>, whole: Range, place: String) -> Result<Self, ArchiveError> {
         let bad = |source| ArchiveError::Tar { place: place.clone(), source };
-        if let Some(with) = compression(&file, whole).map_err(bad)? {
-            return Err(ArchiveError::Compressed { place, with });
+        match packing(&file, whole).map_err(bad)? {
+            Packing::Plain => {}
+            packing => return Err(ArchiveError::Compressed { place, with: packing.name() }),
         }
         let members = Members::scan(&file, whole).map_err(bad)?;
         #[cfg(feature = "builder")]
@@ -214,15 +215,9 @@ fn blobs(members: &Members) -> BTreeMap<Digest, Range> {
     members.files().filter_map(|(path, range)| Some((digest(path)?, range))).collect()
 }
 
-/// Tells by its first bytes whether a file is compressed.
-pub(crate) fn compression(file: &File, whole: Range) -> io::Result<Option<&'static str>> {
-    let mut magic = Vec::new();
-    At::new(file, whole).take(4).read_to_end(&mut magic)?;
-    Ok(match magic[..] {
-        [0x1f, 0x8b, ..] => Some("gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some("zstd"),
-        [0xfd, b'7', b'z', b'X'] => Some("xz"),
-        [b'B', b'Z', b'h', ..] => Some("bzip2"),
-        _ => None,
-    })
+/// Tells by its first bytes how a file is compressed.
+pub(crate) fn packing(file: &File, whole: Range) -> io::Result<Packing> {
+    let mut head = Vec::with_capacity(Packing::HEAD);
+    At::new(file, whole).take(Packing::HEAD as u64).read_to_end(&mut head)?;
+    Ok(Packing::of(&head))
 }

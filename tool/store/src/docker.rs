@@ -11,12 +11,12 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use cap_std::fs::File;
-use ociseed_spec::{DiffId, Digest, Hasher, annotation, json, media_type};
+use ociseed_spec::{DiffId, Digest, Hasher, Packing, annotation, json, media_type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Archive;
-use crate::archive::compression;
+use crate::archive::packing;
 use crate::index::{IndexError, parse_index};
 use crate::members::{At, Members, Range};
 use crate::names::full_name;
@@ -167,11 +167,13 @@ impl Reader<'_> {
     fn layer(&mut self, name: &str, diff_id: &DiffId) -> Result<Value, DockerError> {
         let range = self.find(name)?;
         let read = |source| DockerError::Read { file: name.to_owned(), source };
-        let media_type = match compression(self.file, range).map_err(read)? {
-            None => media_type::LAYER_TAR,
-            Some("gzip") => media_type::LAYER_TAR_GZIP,
-            Some("zstd") => media_type::LAYER_TAR_ZSTD,
-            Some(with) => return Err(DockerError::Compression { file: name.to_owned(), with }),
+        let media_type = match packing(self.file, range).map_err(read)? {
+            Packing::Plain => media_type::LAYER_TAR,
+            Packing::Gzip => media_type::LAYER_TAR_GZIP,
+            Packing::Zstd => media_type::LAYER_TAR_ZSTD,
+            other => {
+                return Err(DockerError::Compression { file: name.to_owned(), with: other.name() });
+            }
         };
         let digest = match self.compressed.get(&range.offset) {
             // Whoever reads the blob checks it.

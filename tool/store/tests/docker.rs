@@ -117,7 +117,7 @@ fn layers_by_id_shared_through_links() {
 fn layers_by_digest_compressed_and_hard_linked() {
     let (one, two) = (tar(&[File("one", b"1".to_vec())]), tar(&[File("two", b"2".to_vec())]));
     // Nobody decompresses these here: the first bytes tell, and the digest is that of all of them.
-    let (gzip, zstd) = ([b"\x1f\x8b", &*one].concat(), [b"\x28\xb5\x2f\xfd", &*two].concat());
+    let (gzip, zstd) = ([b"\x1f\x8b\x08", &*one].concat(), [b"\x28\xb5\x2f\xfd", &*two].concat());
     let config = config(&[&one, &two, &one]);
     let images = json!([
         { "Config": "config.json", "RepoTags": null, "Layers": ["x/a.tar.gz", "b", "c/layer.tar"] },

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use cap_std::fs::{File, FileExt as _};
 
 use crate::Tree;
-use crate::decompress::{Form, HEAD, decompress};
+use crate::decompress::decompress;
 use crate::part::{Part, fill};
 use crate::tar::{self, TarError};
-use ociseed_spec::shown_path;
+use ociseed_spec::{Packing, shown_path};
 
 /// What any archive may expand to.
 const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
@@ -139,18 +139,18 @@ pub(crate) fn read_part(
     part: Part,
     shown: Arc<Path>,
     scratch: &mut Scratch<'_>,
-) -> Result<(Tree, Form), ArchiveError> {
-    let mut head = [0; HEAD];
+) -> Result<(Tree, Packing), ArchiveError> {
+    let mut head = [0; Packing::HEAD];
     let count = fill(&mut part.clone(), &mut head)
         .map_err(|source| TarError::Read { archive: shown.to_path_buf(), source })?;
-    let form = Form::of(&head[..count]);
-    if form == Form::Plain {
-        return Ok((tar::read_part(part, shown)?, form));
+    let packing = Packing::of(&head[..count]);
+    if packing == Packing::Plain {
+        return Ok((tar::read_part(part, shown)?, packing));
     }
     let size = part.left();
     let spooled = spool(part, size, scratch)
         .map_err(|source| ArchiveError::Spool { archive: shown.to_path_buf(), source })?;
-    Ok((tar::read(spooled, shown)?, form))
+    Ok((tar::read(spooled, shown)?, packing))
 }
 
 #[cfg(test)]

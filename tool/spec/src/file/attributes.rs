@@ -29,6 +29,27 @@ pub struct Attributes {
     pub default_acl: Option<Acl>,
 }
 
+/// Collects the [`Attributes`] of a rule or an entry, which both have these keys.
+///
+/// One struct within both would need serde's `flatten`, which knows neither unknown keys nor where it is.
+macro_rules! attributes_of {
+    ($it:expr) => {
+        $crate::file::Attributes {
+            mode: $it.mode,
+            owner: $it.owner,
+            user: $it.user.clone(),
+            group: $it.group.clone(),
+            mtime: $it.mtime,
+            xattrs: $it.xattrs.clone(),
+            capabilities: $it.capabilities.clone(),
+            acl: $it.acl.clone(),
+            default_acl: $it.default_acl.clone(),
+        }
+    };
+}
+
+pub(super) use attributes_of;
+
 /// Says that attributes contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttributesError {
@@ -139,17 +160,7 @@ impl Rule {
     /// # Errors
     /// Parts that contradict each other.
     pub fn attributes(&self) -> Result<Attributes, AttributesError> {
-        let attributes = Attributes {
-            mode: self.mode,
-            owner: self.owner,
-            user: self.user.clone(),
-            group: self.group.clone(),
-            mtime: self.mtime,
-            xattrs: self.xattrs.clone(),
-            capabilities: self.capabilities.clone(),
-            acl: self.acl.clone(),
-            default_acl: self.default_acl.clone(),
-        };
+        let attributes = attributes_of!(self);
         attributes.check()?;
         Ok(attributes)
     }

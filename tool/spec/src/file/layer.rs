@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::attributes::{Attributes, AttributesError, Rule};
+use super::attributes::{Attributes, AttributesError, Rule, attributes_of};
 use crate::{
     Acl, Capabilities, Compression, Device, FileMode, Key, Owner, OwnerName, Pattern, Timestamp, TreePath,
     XattrName, XattrValue,
@@ -277,7 +277,7 @@ impl Add {
         if source == Source::Whiteout && to.name().len() > 251 {
             return Err(AddError::LongWhiteout(to));
         }
-        let attributes = self.attributes();
+        let attributes = attributes_of!(self);
         attributes.check()?;
         if let Some(name) = attributes.xattrs.keys().find(|name| name.is_user())
             && matches!(source, Source::Device(_) | Source::Fifo)
@@ -369,20 +369,6 @@ impl Add {
             Some(path) => Ok(path.clone()),
             None if many => Ok(TreePath::root()),
             None => Err(AddError::Missing(kind, "to")),
-        }
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes {
-            mode: self.mode,
-            owner: self.owner,
-            user: self.user.clone(),
-            group: self.group.clone(),
-            mtime: self.mtime,
-            xattrs: self.xattrs.clone(),
-            capabilities: self.capabilities.clone(),
-            acl: self.acl.clone(),
-            default_acl: self.default_acl.clone(),
         }
     }
 }

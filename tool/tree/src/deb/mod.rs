@@ -12,11 +12,10 @@ use std::sync::Arc;
 
 use cap_std::fs::File;
 use ociseed_spec::metadata::Package;
-use ociseed_spec::{TreePath, shown_path};
+use ociseed_spec::{Packing, TreePath, shown_path};
 
 use self::ar::{Member, Members};
 pub use self::control::ControlError;
-use crate::decompress::Form;
 use crate::part::Part;
 use crate::spool::{self, ArchiveError, Scratch};
 use crate::tar::shown as shown_bytes;
@@ -164,10 +163,10 @@ pub fn read(file: Arc<File>, shown: Arc<Path>, scratch: &mut Scratch<'_>) -> Res
     let [control, data] = tars(file).map_err(fail)?;
     let mut read = |member: Member| -> Result<Tree, DebError> {
         let name: Arc<Path> = shown.join(&member.name).into();
-        let (tree, form) = spool::read_part(member.data, name, scratch)?;
-        match form_of_name(&member.name) == Some(form) {
+        let (tree, packing) = spool::read_part(member.data, name, scratch)?;
+        match packing_of_name(&member.name) == Some(packing) {
             true => Ok(tree),
-            false => Err(problem(DebProblem::Compression { name: member.name, found: form_name(form) })),
+            false => Err(problem(DebProblem::Compression { name: member.name, found: packing.name() })),
         }
     };
     let about = read(control)?;
@@ -228,7 +227,7 @@ fn wanted(members: &mut Members, expected: &'static str) -> Result<Member, Fault
             continue;
         }
         let end = member.name.strip_prefix(expected);
-        return match end.and_then(|_| form_of_name(&member.name)) {
+        return match end.and_then(|_| packing_of_name(&member.name)) {
             Some(_) => Ok(member),
             None => Err(DebProblem::Order { found: member.name, expected }.into()),
         };
@@ -249,28 +248,17 @@ fn check_version(member: Member) -> Result<(), Fault> {
 }
 
 /// Tells how a member says that it is compressed.
-fn form_of_name(name: &str) -> Option<Form> {
+fn packing_of_name(name: &str) -> Option<Packing> {
     let end = name.strip_prefix("control.tar").or_else(|| name.strip_prefix("data.tar"))?;
     Some(match end {
-        "" => Form::Plain,
-        ".gz" => Form::Gzip,
-        ".xz" => Form::Xz,
-        ".zst" => Form::Zstd,
-        ".bz2" => Form::Bzip2,
-        ".lzma" => Form::Lzma,
+        "" => Packing::Plain,
+        ".gz" => Packing::Gzip,
+        ".xz" => Packing::Xz,
+        ".zst" => Packing::Zstd,
+        ".bz2" => Packing::Bzip2,
+        ".lzma" => Packing::Lzma,
         _ => return None,
     })
-}
-
-fn form_name(form: Form) -> &'static str {
-    match form {
-        Form::Plain => "not compressed",
-        Form::Gzip => "gzip",
-        Form::Zstd => "zstd",
-        Form::Xz => "xz",
-        Form::Lzma => "lzma",
-        Form::Bzip2 => "bzip2",
-    }
 }
 
 fn named(name: &str) -> TreePath {
