@@ -26,7 +26,8 @@ fn shell(dir: &Path, script: &str) -> Output {
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
     let mut bash = Command::new("bash");
     bash.args(["--norc", "-c", script]).current_dir(dir).env("PATH", path).env("TERM", "xterm");
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    // CI as well: logs of such services show colours where they say that they are no real terminal.
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
         bash.env_remove(name);
     }
     bash.output().expect("bash is on every build machine")
