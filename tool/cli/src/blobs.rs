@@ -16,6 +16,7 @@ use ociseed_store::{Archive, BlobFile, Layout, Place as BlobPlace, Source};
 use ociseed_tree::{Content, Extent, FileRange, HostFile};
 
 use crate::failure::{Failure, chain};
+use crate::files::digest_of_stamps;
 use crate::inputs::{Inputs, Place};
 use crate::step;
 
@@ -37,10 +38,21 @@ struct Opening {
     archive: bool,
     /// Who asked for it first, for messages.
     wanted_by: String,
+    /// What the file system said of the files that decide what it is, where somebody keeps what comes of it.
+    stamps: Option<Digest>,
     opened: OnceLock<Box<dyn Source + Send + Sync>>,
 }
 
 impl Opening {
+    /// Returns the files that decide what it is: its index, as all else goes by digest, or itself.
+    fn deciding_files(&self) -> Vec<Place> {
+        if self.archive {
+            return vec![self.place.clone()];
+        }
+        let below = |name: &str| Place { path: self.place.path.join(name), ..self.place.clone() };
+        vec![below("index.json"), below("oci-layout")]
+    }
+
     fn open(&self) -> Result<&dyn Source, Failure> {
         if self.opened.get().is_none() {
             let opened = self.open_now().map_err(|failure| failure.within(&self.wanted_by))?;
@@ -124,7 +136,8 @@ impl Blobs {
         }
         let place = inputs.find(word, wanted_by)?;
         let wanted_by = wanted_by.to_owned();
-        self.sources.push(Opening { key, place, archive, wanted_by, opened: OnceLock::new() });
+        let (stamps, opened) = (None, OnceLock::new());
+        self.sources.push(Opening { key, place, archive, wanted_by, stamps, opened });
         Ok(Some(self.sources.len() - 1))
     }
 
@@ -139,14 +152,18 @@ impl Blobs {
         self.sources[number].open()
     }
 
-    /// Returns the files that decide what a layout or archive is: its index, as all else goes by digest, or itself.
-    pub(crate) fn deciding_files(&self, number: usize) -> Vec<Place> {
-        let source = &self.sources[number];
-        if source.archive {
-            return vec![source.place.clone()];
+    /// Notes by their stamps what layouts and archives are.
+    ///
+    /// Before any is opened: what is made of one that changes later is then kept under what it no longer is, and never found.
+    pub(crate) fn note_stamps(&mut self) {
+        for source in &mut self.sources {
+            source.stamps = digest_of_stamps(&source.deciding_files());
         }
-        let below = |name: &str| Place { path: source.place.path.join(name), ..source.place.clone() };
-        vec![below("index.json"), below("oci-layout")]
+    }
+
+    /// Returns what the stamps said of a layout or archive; nothing where they do not tell.
+    pub(crate) fn stamps(&self, number: usize) -> Option<Digest> {
+        self.sources[number].stamps
     }
 
     /// Returns all that were added.

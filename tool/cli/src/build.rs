@@ -145,6 +145,9 @@ impl Request<'_> {
     fn make<'a>(&'a self, opened: Option<&'a Opened>, threads: usize) -> Result<Build<'a>, Failure> {
         let mut blobs = Blobs::default();
         images::add_bases(self.spec, self.plan, self.inputs, &mut blobs)?;
+        if opened.is_some() {
+            blobs.note_stamps();
+        }
         let mut build = Build {
             spec: self.spec,
             plan: self.plan,
@@ -371,10 +374,13 @@ impl Build<'_> {
     }
 
     /// Moves what was made to its place, the report last, and remembers it.
-    fn finish(self) -> Result<Built, Failure> {
+    fn finish(mut self) -> Result<Built, Failure> {
         let done = self.made.targets();
         let report =
             Report::new(done.iter().map(|(name, done)| (name.clone(), done.report.clone())).collect());
+        if done.values().any(|done| done.staged) {
+            self.outputs.look_at_stage(self.stage()?.dir(), &done);
+        }
         for target in done.values().filter(|done| done.staged).map(|done| &done.report) {
             let paths = [Some(target.path.as_str()), target.metadata.as_deref()];
             for path in paths.into_iter().flatten() {
@@ -389,6 +395,8 @@ impl Build<'_> {
             })?;
             self.commit("report.json", self.out, name)?;
         }
+        // With the stage goes what was replaced, and blobs lose names by that: their stamps are taken after it.
+        drop(self.stage);
         self.outputs.remember(&done);
         Ok(Built { report, reasons: self.remember.into_reasons(), failure: self.failure })
     }

@@ -93,6 +93,10 @@ pub(crate) fn untouched(files: &[FileMemory], places: &HashMap<u32, Place>, thre
     let looks = |file: &FileMemory| {
         let (Some(stamp), Some(place)) = (&file.stamp, places.get(&file.source)) else { return false };
         let path = Path::new(OsStr::from_bytes(&file.path));
+        // Of a spec that now names a directory inside of the one that was read, the rest was read for nothing.
+        if !path.starts_with(&place.path) {
+            return false;
+        }
         // What the spec names may be a link; what is found below never is followed. Whether a directory on the way
         // still is one is seen when that itself is looked at.
         let flags = if path == place.path { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
@@ -127,7 +131,8 @@ fn stamp_of(found: &rustix::fs::Stat) -> Stamp {
     )
 }
 
-/// Reads a file; it gets a stamp only if no change can have escaped that.
+/// Reads a file; it gets a stamp only if no change can have escaped that, and none came since it was found: what was
+/// found, as whether it can be executed, goes with what is read.
 fn read(wanted: &Wanted) -> Result<FileMemory, Failure> {
     let read = || -> io::Result<_> {
         let file = wanted.file.open()?;
@@ -135,7 +140,7 @@ fn read(wanted: &Wanted) -> Result<FileMemory, Failure> {
         let mut hasher = Hasher::new();
         hasher.read(&*file)?;
         let after = stamp(&file.metadata()?);
-        Ok(wanted.remembered(hasher.finish(), before.filter(|before| *before == after)))
+        Ok(wanted.remembered(hasher.finish(), before.filter(|before| [after, wanted.stamp] == [*before; 2])))
     };
     read().map_err(|error| {
         Failure::because(format_args!("cannot read `{}`", shown_path(wanted.file.path())), &error)
@@ -157,9 +162,14 @@ fn settled(file: &File) -> io::Result<Option<Stamp>> {
     Ok(Some(second).filter(|stamp| stamp.settles() <= now()))
 }
 
-/// Returns the stamp of a place if a change after this would show in it.
-pub(crate) fn settled_stamp(place: &Place) -> Option<Stamp> {
-    settled(&place.dir.open(&place.path).ok()?).ok()?
+/// Returns the digest of the stamps of places; nothing where a change after this might not show in one.
+pub(crate) fn digest_of_stamps(places: &[Place]) -> Option<Digest> {
+    let mut hasher = Hasher::new();
+    for place in places {
+        let stamp = settled(&place.dir.open(&place.path).ok()?).ok()??;
+        hasher.update(format!("{stamp:?}\n").as_bytes());
+    }
+    Some(hasher.finish())
 }
 
 /// Waits until a change would show in a stamp, if that takes no longer than a moment.

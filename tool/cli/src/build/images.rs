@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Build;
 use super::plan::{Plan, TargetName};
-use super::remember::{How, StepKey, digest_of, digest_of_stamps};
+use super::remember::{How, StepKey, digest_of};
 use crate::blobs::{Blobs, SourceSet};
 use crate::failure::Failure;
 use crate::inputs::Inputs;
@@ -51,8 +51,8 @@ impl Build<'_> {
 
     /// Adds to a key what a layout or archive is; `false` where that cannot be told without reading it.
     fn add_source(&self, inputs: &mut Map<String, Value>, name: &str, number: usize) -> bool {
-        let digest = digest_of_stamps(&self.blobs.deciding_files(number));
-        digest.map(|digest| inputs.insert(name.to_owned(), digest)).is_some()
+        let digest = self.blobs.stamps(number);
+        digest.map(|digest| inputs.insert(name.to_owned(), digest.to_string().into())).is_some()
     }
 
     /// Makes an image, or takes it from the cache.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cap_std::fs::{Dir, MetadataExt};
 use ociseed_spec::{Digest, Stamp, json};
 use ociseed_store::cache::{OutputFile, OutputMemory};
 use ociseed_tree::stamp;
@@ -21,6 +22,8 @@ pub(super) struct Outputs<'a> {
     opened: Option<&'a Opened>,
     name: Digest,
     old: BTreeMap<String, OutputMemory>,
+    /// What was made, before it was moved to its place.
+    staged: BTreeMap<String, BTreeMap<PathBuf, Found>>,
 }
 
 impl<'a> Outputs<'a> {
@@ -30,7 +33,7 @@ impl<'a> Outputs<'a> {
         let name = Digest::of(real.as_os_str().as_encoded_bytes());
         let opened = opened.filter(|_| real.is_absolute());
         let old = opened.map(|opened| opened.cache.outputs(&name)).unwrap_or_default();
-        Self { out, opened, name, old }
+        Self { out, opened, name, old, staged: BTreeMap::new() }
     }
 
     /// Returns what was reported of a target that is there, made by this key and untouched since.
@@ -40,15 +43,30 @@ impl<'a> Outputs<'a> {
             return None;
         }
         let untouched = |file: &OutputFile| {
-            let found = self.out.dir().symlink_metadata(path_of(&file.path)).ok().map(|found| stamp(&found));
-            // A blob gets and loses names in other places, which changes the stamps of all of them.
-            let another_name = |found: &Stamp| {
-                Stamp { changed: file.stamp.changed, ..*found } == file.stamp
-                    && file.blob.is_some_and(|blob| opened.cache.is_blob(&blob, found))
+            let Ok(metadata) = self.out.dir().symlink_metadata(path_of(&file.path)) else { return false };
+            let found = stamp(&metadata);
+            // A blob gets and loses names in other places, which changes the stamps of all of them; as does another mode.
+            let another_name = || {
+                is_written(&file.stamp, &found)
+                    && metadata.mode() & 0o7777 == 0o644
+                    && file.blob.is_some_and(|blob| opened.cache.is_blob(&blob, &found))
             };
-            found.is_some_and(|found| found == file.stamp || another_name(&found))
+            found == file.stamp || another_name()
         };
         memory.files.iter().all(untouched).then(|| serde_json::from_slice(&memory.report).ok())?
+    }
+
+    /// Looks at what is about to be moved to its place, to know it again there.
+    pub(super) fn look_at_stage(&mut self, stage: &Dir, done: &BTreeMap<String, Done>) {
+        if self.opened.is_none() {
+            return;
+        }
+        for (name, done) in done.iter().filter(|(_, done)| done.staged) {
+            // Of what cannot be looked at nothing is remembered.
+            if let Ok(files) = files_of(&done.report, stage, |_| true) {
+                self.staged.insert(name.clone(), files);
+            }
+        }
     }
 
     /// Remembers what is there now; targets that were not part of this build are as they were.
@@ -58,9 +76,15 @@ impl<'a> Outputs<'a> {
         for (name, done) in done.iter().filter(|(_, done)| done.staged) {
             new.remove(name);
             if let Some(key) = done.key
-                && let Ok(files) = self.files_of(&done.report, opened)
+                && let Some(staged) = self.staged.get(name)
+                // The last change was the move to its place, moments ago.
+                && let Ok(found) = files_of(&done.report, self.out.dir(), wait_for)
+                && is_moved(staged, &found)
             {
-                new.insert(name.clone(), OutputMemory { key, report: json::encode(&done.report), files });
+                let files =
+                    found.into_iter().map(|(path, file)| output_file(path, &file, &done.report, opened));
+                let (report, files) = (json::encode(&done.report), files.collect());
+                new.insert(name.clone(), OutputMemory { key, report, files });
             }
         }
         opened.note(opened.cache.settle());
@@ -68,34 +92,61 @@ impl<'a> Outputs<'a> {
             opened.note(opened.cache.remember_outputs(&self.name, &new));
         }
     }
+}
 
-    fn files_of(&self, target: &Target, opened: &Opened) -> io::Result<Vec<OutputFile>> {
-        let paths = [Some(target.path.as_str()), target.metadata.as_deref()];
-        let mut pending: Vec<PathBuf> = paths.into_iter().flatten().map(PathBuf::from).collect();
-        let mut files = Vec::new();
-        while let Some(path) = pending.pop() {
-            let dir = self.out.dir();
-            let mut found = stamp(&dir.symlink_metadata(&path)?);
-            // Its last change was the move to its place, moments ago.
-            if !wait_for(&found) {
-                return Err(io::ErrorKind::Other.into());
-            }
-            let metadata = dir.symlink_metadata(&path)?;
-            found = stamp(&metadata);
-            if metadata.is_dir() {
-                for entry in dir.read_dir(&path)? {
-                    pending.push(path.join(entry?.file_name()));
-                }
-            }
-            let digest = blob_of(&path, target).filter(|blob| opened.cache.is_blob(blob, &found));
-            files.push(OutputFile {
-                path: path.into_os_string().into_encoded_bytes(),
-                stamp: found,
-                blob: digest,
-            });
+/// A file or directory of a target.
+struct Found {
+    stamp: Stamp,
+    directory: bool,
+}
+
+/// Looks at all of the files and directories of a target; `settles` waits until a change would show in a stamp.
+fn files_of(
+    target: &Target,
+    dir: &Dir,
+    settles: impl Fn(&Stamp) -> bool,
+) -> io::Result<BTreeMap<PathBuf, Found>> {
+    let paths = [Some(target.path.as_str()), target.metadata.as_deref()];
+    let mut pending: Vec<PathBuf> = paths.into_iter().flatten().map(PathBuf::from).collect();
+    let mut files = BTreeMap::new();
+    while let Some(path) = pending.pop() {
+        if !settles(&stamp(&dir.symlink_metadata(&path)?)) {
+            return Err(io::ErrorKind::Other.into());
         }
-        Ok(files)
+        let metadata = dir.symlink_metadata(&path)?;
+        let found = Found { stamp: stamp(&metadata), directory: metadata.is_dir() };
+        if found.directory {
+            for entry in dir.read_dir(&path)? {
+                pending.push(path.join(entry?.file_name()));
+            }
+        }
+        files.insert(path, found);
     }
+    Ok(files)
+}
+
+/// Tells whether what is in its place is what was moved there: another build may have put its own there since.
+fn is_moved(staged: &BTreeMap<PathBuf, Found>, found: &BTreeMap<PathBuf, Found>) -> bool {
+    let same = |((one_path, one), (other_path, other)): ((&PathBuf, &Found), (&PathBuf, &Found))| {
+        let inode = |stamp: &Stamp| (stamp.device, stamp.inode);
+        one_path == other_path
+            && match one.directory {
+                // Moving one may write its entry for the directory above.
+                true => inode(&one.stamp) == inode(&other.stamp),
+                false => is_written(&one.stamp, &other.stamp),
+            }
+    };
+    staged.len() == found.len() && staged.iter().zip(found).all(same)
+}
+
+/// Tells whether a file was last written when it was before; its names and its mode may be others.
+fn is_written(before: &Stamp, now: &Stamp) -> bool {
+    Stamp { changed: before.changed, ..*now } == *before
+}
+
+fn output_file(path: PathBuf, file: &Found, target: &Target, opened: &Opened) -> OutputFile {
+    let blob = blob_of(&path, target).filter(|blob| opened.cache.is_blob(blob, &file.stamp));
+    OutputFile { path: path.into_os_string().into_encoded_bytes(), stamp: file.stamp, blob }
 }
 
 /// Returns which blob a file of a target should be.

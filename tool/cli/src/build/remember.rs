@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Digest, Hasher, json, shown_path};
+use ociseed_spec::{Digest, json, shown_path};
 use ociseed_store::cache::{Cache, FileMemory, Kind, Memory};
 use serde_json::{Map, Value};
 
@@ -13,7 +13,6 @@ use super::plan::TargetName;
 use super::reason::Reason;
 use crate::cache::Opened;
 use crate::failure::Failure;
-use crate::files::settled_stamp;
 use crate::inputs::Place;
 
 /// Keys say how they are made; another way gets another number.
@@ -159,14 +158,4 @@ pub(super) enum How {
 /// Says what a document that a step reads is, for its key.
 pub(super) fn digest_of(document: &impl serde::Serialize) -> Value {
     Digest::of(&json::encode(document)).to_string().into()
-}
-
-/// Says by their stamps what files are, for a key; nothing where their stamps do not tell.
-pub(super) fn digest_of_stamps(places: &[Place]) -> Option<Value> {
-    let mut hasher = Hasher::new();
-    for place in places {
-        let stamp = settled_stamp(place)?;
-        hasher.update(format!("{stamp:?}\n").as_bytes());
-    }
-    Some(hasher.finish().to_string().into())
 }
