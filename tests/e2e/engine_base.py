@@ -136,7 +136,8 @@ def scratch_directory(prefix="t"):
     """Makes a new directory on the host's file system.
 
     The name is short, because sockets lie in it (limit 107 bytes), and hexadecimal, because it goes into container ids:
-    containerd refuses two underscores in a row, which names by tempfile have now and then.
+    containerd refuses two underscores in a row, which names by tempfile have now and then. Ids have it in them because
+    cgroups are named for them, and roots that run side by side share the cgroups of the machine.
     """
     directory = SCRATCH / f"{prefix}{secrets.token_hex(4)}"
     directory.mkdir()
@@ -152,6 +153,13 @@ def run(command, *, check=True, timeout=120, **options):
         words = " ".join(map(str, command))
         raise AssertionError(f"`{words}` ended with {result.returncode}:\n{result.stdout}{result.stderr}")
     return result
+
+
+def traced(*options, output="/dev/null"):
+    """The beginning of a command whose system calls strace writes down or tampers with."""
+    # Stops at no other calls, which is much faster; but where the kernel stops for it, it takes no signal.
+    fast = [] if any(":signal=" in option for option in options) else ["--seccomp-bpf"]
+    return ["strace", "-f", *fast, "-qq", "-o", output, *options]
 
 
 def installed_version(program):

@@ -76,6 +76,14 @@ disable = true
         self.ctr("run", "--detach", *options, image, identity, *argv, namespace=namespace)
         return identity
 
+    def collect_garbage(self):
+        """Has garbage collected now. By itself it does so after a pause that is the longer the busier the machine is.
+
+        Without a change after that there is nothing left that it would do later.
+        """
+        self.ctr("leases", "create", "--id", "collect")
+        self.ctr("leases", "delete", "--sync", "collect")
+
     def images(self, namespace=None):
         """The image records of a namespace, by name."""
         images = {}

@@ -155,8 +155,9 @@ def added(before, after):
     return {key: count - before.get(key, 0) for key, count in after.items() if count != before.get(key, 0)}
 
 
-def wait_until_idle(containerd, quiet=1.0):
-    """Waits until the engine has written nothing for a while: it collects garbage after a run with changes."""
+def wait_until_idle(containerd, quiet=0.3):
+    """Has the engine collect garbage, as it would after a run with changes, and waits until it writes no more."""
+    containerd.collect_garbage()
     deadline = time.monotonic() + PATIENCE
     written, since = containerd.write_bytes().write_bytes, time.monotonic()
     while time.monotonic() - since < quiet:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import signal
 import subprocess
 import tarfile
 import time
@@ -103,6 +104,13 @@ class LoaderCase(unittest.TestCase):
 
     # Looking at the engine
 
+    def suspend(self):
+        """Stops the daemon until the test ends or lets it go on; it does nothing more once this returns."""
+        self.engine.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.engine.process.send_signal, signal.SIGCONT)
+        tasks = Path(f"/proc/{self.engine.pid}/task")
+        wait_until(lambda: all(" T " in path.read_text().rpartition(")")[2][:3] for path in tasks.glob("*/stat")))
+
     def store_file(self, blob):
         return self.engine.root / "io.containerd.content.v1.content/blobs/sha256" / blob.digest[7:]
 
@@ -130,14 +138,14 @@ class LoaderCase(unittest.TestCase):
         return False
 
     def settled_write_bytes(self):
-        """What the daemon has sent to storage, once it has nothing left to do: it collects garbage on its own time."""
+        """What the daemon has sent to storage, once it has nothing left to do."""
         seen = [None]
 
         def unchanged():
             seen.append(self.engine.write_bytes().write_bytes)
             return len(seen) > 5 and len(set(seen[-5:])) == 1
 
-        wait_until(unchanged, interval=0.2)
+        wait_until(unchanged, interval=0.05)
         return seen[-1]
 
     def assert_nothing_left(self):

@@ -7,6 +7,7 @@
 Nothing here is shared with the builder, so the loader's tests also say whether the format's description suffices.
 """
 
+import functools
 import gzip
 import hashlib
 import io
@@ -40,7 +41,7 @@ class Blob:
     media_type: str
     data: bytes = field(repr=False)
 
-    @property
+    @functools.cached_property
     def digest(self):
         return sha256(self.data)
 
@@ -60,10 +61,11 @@ class Layer:
     tar: bytes = field(repr=False)
     compressed: bool = True
 
-    @property
+    @functools.cached_property
     def diff_id(self):
         return sha256(self.tar)
 
+    @functools.cached_property
     def blob(self):
         if self.compressed:
             return Blob(LAYER_GZIP, gzip.compress(self.tar, 6, mtime=0))
@@ -125,7 +127,7 @@ class Image:
         self.critical = critical
         self.pin = pin
         self.layers = list(layers)
-        self.layer_blobs = [layer.blob() for layer in self.layers]
+        self.layer_blobs = [layer.blob for layer in self.layers]
         self.config = Blob(CONFIG, canonical(self._config(command)))
         self.manifest = Blob(MANIFEST, canonical(self._manifest()))
 

@@ -21,6 +21,7 @@ from engine_base import (
     processes_of,
     run,
     scratch_directory,
+    traced,
     unmount_below,
 )
 from engine_containerd import Containerd, Image, installed_containerd
@@ -44,10 +45,11 @@ __all__ = [
     "processes_of",
     "run",
     "scratch_directory",
+    "traced",
     "unmount_below",
 ]
 
-# Where tests/phases/50-e2e binds what it tests: the checkout, the static binaries, what earlier phases prepared.
+# Where tests/phases/30-e2e binds what it tests: the checkout, the static binaries, what earlier phases prepared.
 SOURCE = Path("/src")
 BINARIES = Path("/opt/ociseed/bin")
 INPUTS = Path("/inputs")

@@ -191,8 +191,8 @@ class Bundles(test_probe.Case):
         return engine.podman("image", "inspect", "--format", "{{.Digest}}", name).stdout.strip()
 
     def test_engines_load_every_form_and_run_every_image(self):
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 for form in self.forms(engine):
                     self.load(engine, form, (ONE, TWO))
                     for name, key in ((ONE, "one"), (TWO, "two")):
@@ -220,8 +220,8 @@ class Bundles(test_probe.Case):
             target = rig.scratch_directory()
             rig.run(["skopeo", "--insecure-policy", "copy", "--preserve-digests", self.source(form, ONE, "-base"), f"dir:{target}"])
             self.assertEqual(probe_image.digest_of((target / "manifest.json").read_bytes()), expected)
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 for form in self.forms(engine):
                     self.load(engine, form, (ONE,), "-base")
                     if test_probe.is_graph_driver(engine):
@@ -239,8 +239,8 @@ class Bundles(test_probe.Case):
         signature = self.bundle("layout", "-multi") / "blobs" / self.signature_digest.replace(":", "/")
         (payload,) = json.loads(signature.read_text())["layers"]
         self.assertEqual((self.bundle("layout", "-multi") / "blobs" / payload["digest"].replace(":", "/")).read_bytes(), b"signed by nobody")
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 if test_probe.is_graph_driver(engine):
                     continue
                 self.load(engine, "oci-archive", (MULTI,), "-multi")
@@ -253,8 +253,8 @@ class Bundles(test_probe.Case):
 
     def test_what_docker_saves_is_a_base(self):
         """Of each version and store: over it, or as it is, and it runs again."""
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 if engine.name == "docker":
                     self.save_and_load_again(engine)
 

@@ -36,6 +36,7 @@ class Loads(LoaderCase):
         images = [image(f"docker.io/library/web:{n}", f"{n}\n", data=seed.noise(1 << 20, n)) for n in range(5)]
         seed.write_seed(self.seed, images)
         self.load()
+        self.engine.collect_garbage()
         before = self.settled_write_bytes()
         run = self.load()
         self.assertEqual({run.outcome(one.name) for one in images}, {"settled"})
@@ -203,8 +204,7 @@ class Foreign(LoaderCase):
         for namespace in ("default", "k8s.io"):
             self.engine.ctr("leases", "create", "--id", "theirs", "user.example/a=b", namespace=namespace)
         # What an import leaves unreferenced goes at the engine's next collection; it shall not be ours.
-        self.engine.ctr("leases", "create", "--id", "collect")
-        self.engine.ctr("leases", "delete", "--sync", "collect")
+        self.engine.collect_garbage()
         before = self.snapshot()
         ours = image("docker.io/library/ours:1", "ours\n", namespaces=["k8s.io", "new"])
         seed.write_seed(self.seed, [ours])

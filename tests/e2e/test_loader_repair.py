@@ -137,7 +137,7 @@ class Shared(LoaderCase):
         for blob in damaged:
             flip(self.store_file(blob))
         counted = self.directory / "counted"
-        rig.run(["strace", "-f", "-qq", "-e", "trace=writev", "-o", counted, *self.command()])
+        rig.run([*rig.traced("-e", "trace=writev", output=counted), *self.command()])
         # Writes come together in one call or in two as it happens, so the last few may not be there again.
         total = len(counted.read_text().splitlines()) * 95 // 100
         step = 1 if os.environ.get("OCISEED_SOAK") else max(1, total // POINTS)
@@ -145,9 +145,8 @@ class Shared(LoaderCase):
         for point in points:
             for blob in damaged:
                 flip(self.store_file(blob))
-            inject = ["-e", f"inject=writev:signal=KILL:when={point}"]
-            strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=writev", *inject]
-            result = rig.run([*strace, *self.command()], check=False)
+            kill = rig.traced("-e", "trace=writev", "-e", f"inject=writev:signal=KILL:when={point}")
+            result = rig.run([*kill, *self.command()], check=False)
             self.assertEqual(result.returncode, -signal.SIGKILL, result.stderr)
             # An engine that was started anew does not know any more that something was deleted.
             if point % 2 == 0:

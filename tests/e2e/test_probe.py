@@ -145,11 +145,19 @@ def torture(kind):
 
 
 class Case(unittest.TestCase):
-    """Images in archives of their own, and engines that load them."""
+    """Images in archives of their own, and engines that load them: one of each for all tests of a class."""
 
     @classmethod
     def setUpClass(cls):
         cls.directory = rig.scratch_directory()
+        cls.makers = rig.engines()
+        cls.running = {}
+        cls.addClassCleanup(cls.close_engines)
+
+    @classmethod
+    def close_engines(cls):
+        while cls.running:
+            cls.running.popitem()[1].close()
 
     def archive(self, name, layers, kinds=("docker", "oci")):
         """The archive of an image, and its name."""
@@ -160,12 +168,18 @@ class Case(unittest.TestCase):
         return path, reference
 
     @contextlib.contextmanager
-    def each(self, make):
-        with make() as engine, self.subTest(engine=str(engine)):
+    def engine(self, name):
+        """An engine of the class, by its name in the rig, started when it is first asked for."""
+        if name not in self.running:
+            self.running[name] = self.makers[name]().__enter__()
+        engine = self.running[name]
+        with self.subTest(engine=str(engine)):
             try:
                 yield engine
-            except AssertionError as error:
+            except BaseException as error:
                 error.add_note(f"--- end of the log of {engine}\n{engine.log_tail()}")
+                # Nobody knows in what state it is now: the next test gets another.
+                self.running.pop(name).close()
                 raise
 
     def assert_sees(self, layers, engine, image):
@@ -184,8 +198,8 @@ class Containers(Case):
     """What a container sees is what was put in."""
 
     def test_every_file_of_every_kind_of_archive(self):
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 for kind, kinds in KINDS.items():
                     path, image = self.archive(f"torture-{kind}", torture(kind), kinds)
                     if kind == "oci" and is_graph_driver(engine):
@@ -198,26 +212,17 @@ class Containers(Case):
         image = "docker.io/library/torture-layout:1"
         files = probe_image.image_files(image, torture("layout"), ("oci",))
         layout = probe_image.write_directory(self.directory / "layout", files)
-        with self.each(rig.Podman) as podman:
+        with self.engine("podman") as podman:
             (identity,) = podman.pull(f"oci:{layout}:{image}")
             self.assert_sees(torture("layout"), podman, identity)
-
-    def test_many_layers(self):
-        layers = deep()
-        self.assertEqual(len(layers), 120)
-        path, image = self.archive("deep", layers)
-        for make in rig.engines().values():
-            with self.each(make) as engine:
-                engine.load(path)
-                self.assert_sees(layers, engine, image)
 
 
 class Unsaid(Case):
     """What engines make of what a layer does not say, and what they refuse: why the builder writes what it does."""
 
     def test_what_is_left_out_differs(self):
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 path, image = self.archive("unsaid", [unsaid(), [file(b"private/new", b"2"), whiteout(b"secret/gone")]])
                 engine.load(path)
                 found = {entry["path"]: entry for entry in probe.inside(engine, image).entries}
@@ -265,8 +270,8 @@ class Unsaid(Case):
             "link-to-lower-layer": ([[program(), below], [link(b"link", below)]], probe.ALL, "no such file"),
             "link-before-file": ([[program(), link(b"early", first), first]], probe.ALL, "no such file"),
         }
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 for name, (layers, engines, message) in cases.items():
                     path, image = self.archive(name, layers)
                     with self.subTest(case=name):
@@ -278,8 +283,8 @@ class Unsaid(Case):
 
     def test_a_device_0_0_cannot_be_seen(self):
         """Overlay takes it for a whiteout; where nothing lies below, its name is listed but it is not there."""
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 path, image = self.archive("ghost", [[program(), Entry("char", b"d/ghost", device=(0, 0))]])
                 engine.load(path)
                 with self.assertRaisesRegex(AssertionError, r"`/d/ghost`: No such file"):

@@ -99,8 +99,8 @@ class Torture(test_probe.Case):
         """Runs an image in each engine, from an oci-archive where the engine takes one; `check` gets what was found."""
         docker = self.out / "bundle" / f"{key}-docker-archive.tar"
         archive = self.out / "bundle" / f"{key}-oci-archive.tar"
-        for make in rig.engines().values():
-            with self.each(make) as engine:
+        for engine_name in self.makers:
+            with self.engine(engine_name) as engine:
                 engine.load(docker if test_probe.is_graph_driver(engine) else archive)
                 check(engine, probe.inside(engine, f"docker.io/library/{key}:1"))
 
@@ -120,6 +120,7 @@ class Torture(test_probe.Case):
 
     def test_containers_see_what_was_put_in(self):
         """Against the builder's own listing, and against what the test's own rules say of the tars that went in."""
+        self.assertEqual(len(self.layers["deep"]), 120)
         for name, layers in self.layers.items():
             def check(engine, found, name=name, layers=layers):
                 self.assert_same(self.expected(name), found, engine)

@@ -80,6 +80,79 @@ contain() {
     return "$status"
 }
 
+# side_by_side JOBS FUNCTION ITEM...: runs `FUNCTION ITEM` for every item in a subshell, so many at a time, begun in their
+# order. With several at a time the output of each is kept apart and printed whole when it ends. Fails if one of them did.
+# A signal to this shell ends them with all that they started, waits for that, and ends this shell too.
+side_by_side() {
+    local jobs=$1 function=$2 pid code status=0 logs
+    local -A running=()
+    shift 2
+    logs=$(mktemp -d)
+    trap 'end_side_by_side; exit 143' TERM HUP
+    trap 'end_side_by_side; exit 130' INT
+    while (($# > 0 || ${#running[@]} > 0)); do
+        if (($# > 0 && ${#running[@]} < jobs)); then
+            begin_side_by_side "$1"
+            shift
+            continue
+        fi
+        code=0
+        wait -n -p pid "${!running[@]}" || code=$?
+        print_side_by_side "$pid"
+        ((code == 0)) || status=1
+    done
+    trap - TERM INT HUP
+    rm -rf -- "$logs"
+    return "$status"
+}
+
+begin_side_by_side() {
+    # In a process group of its own, so that a signal can end it with all that it started.
+    set -m
+    if ((jobs == 1)); then
+        (run_side_by_side "$1") </dev/null &
+    else
+        say "... $1"
+        (run_side_by_side "$1") </dev/null &>"$logs/$1" &
+    fi
+    set +m
+    running[$!]=$1
+}
+
+run_side_by_side() {
+    set +m
+    # A signal ends what this runs; this then still says how that went.
+    trap : TERM INT HUP
+    "$function" "$1"
+}
+
+# Prints the output of one that ended, by its pid.
+print_side_by_side() {
+    if ((jobs > 1)); then cat -- "$logs/${running[$1]}"; fi
+    unset "running[$1]"
+}
+
+end_side_by_side() {
+    local pid
+    trap '' TERM INT HUP
+    for pid in "${!running[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+    for pid in "${!running[@]}"; do
+        wait "$pid" || true
+        print_side_by_side "$pid"
+    done
+    rm -rf -- "$logs"
+}
+
+# install_on_host PACKAGE...: installs Debian packages on the host. Two at once would find apt locked.
+install_on_host() {
+    say "installing $*"
+    (
+        flock 8
+        apt-get update -qq >&2
+        DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$@" >&2
+    ) 8>"${TMPDIR:-/tmp}/.ociseed-apt.lock"
+}
+
 # For phases (tests/phases), which get OCISEED_SRC, OCISEED_INPUTS and OCISEED_COUNTS from tests/run.
 
 # The suites that have a recipe, oldest first; OCISEED_SUITES narrows them down.

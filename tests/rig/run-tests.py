@@ -1,4 +1,4 @@
-"""Runs the unittest tests of a directory and records how many passed, failed and were skipped.
+"""Runs the unittest tests of a directory, records how many passed, failed and were skipped, and says which were slow.
 
     run-tests.py DIRECTORY COUNTS [NAME]...
 
@@ -7,7 +7,10 @@ directory without tests is a failure: a gate that tests nothing must not be gree
 """
 
 import sys
+import time
 import unittest
+
+SLOWEST = 10
 
 
 class Result(unittest.TextTestResult):
@@ -16,6 +19,15 @@ class Result(unittest.TextTestResult):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.passed = 0
+        self.seconds = {}
+        self._ended = time.monotonic()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        now = time.monotonic()
+        # From the end of the test before: what a class sets up counts for its first test.
+        self.seconds[identity(test)] = now - self._ended
+        self._ended = now
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -24,6 +36,15 @@ class Result(unittest.TextTestResult):
 
 def identity(test):
     return getattr(test, "test_case", test).id()
+
+
+def say_slowest(seconds):
+    """Says where the time goes."""
+    slowest = sorted(seconds.items(), key=lambda item: item[1], reverse=True)[:SLOWEST]
+    if slowest and slowest[0][1] >= 1:
+        print("slowest:", file=sys.stderr)
+        for name, taken in slowest:
+            print(f"{taken:8.1f} s  {name}", file=sys.stderr)
 
 
 def main(directory, counts, *names):
@@ -35,6 +56,7 @@ def main(directory, counts, *names):
         print(f"error: no tests in {directory}", file=sys.stderr)
         return 1
     result = unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite)
+    say_slowest(result.seconds)
     failed = {identity(test) for test, _ in result.failures + result.errors}
     failed |= {identity(test) for test in result.unexpectedSuccesses}
     with open(counts, "a", encoding="utf-8") as file:

@@ -77,7 +77,7 @@ class ContainerdInstance(unittest.TestCase):
     def test_closing_ends_containers_of_a_killed_daemon(self):
         with rig.Containerd() as other:
             other.ctr("images", "import", self.archive)
-            other.ctr("run", "--detach", NAME, "sleeper", "/bin/sleep", "98765")
+            other.start_container(NAME, ["/bin/sleep", "98765"])
             other.kill()
             self.assertIn(b"98765", all_command_lines())
             self.assertTrue(rig.mounts_below(other.directory) or rig.mounts_below("/run/containerd"))
