@@ -63,8 +63,7 @@ def _turn(contestant):
     try:
         if contestant.prepare:
             contestant.prepare()
-        # What the one before left to be written must not be written now.
-        os.sync()
+        machine.rest()
         usage = measure.run(contestant.steps, servers=contestant.servers)
         usage.size = _size(place / contestant.made)
         if contestant.tidy:
