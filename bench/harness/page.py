@@ -15,7 +15,8 @@ Written by `bench/run --write`, which measures all of it again: do not edit. It 
 (`bench/packages.lock`) and runs everything in a Debian root of the test rig.
 
 Each round gives every contestant one turn, one after the other, with the page cache warm and nothing left to be written
-from the turn before; outputs go to the file system that the input is on. Numbers are medians over the rounds; the range of times is
+from the turn before, and after the page cache got memory for a file that is gone, as virtual machines give free memory back to
+their hosts; outputs go to the file system that the input is on. Numbers are medians over the rounds; the range of times is
 in brackets. "Of the first" is the median of the quotients of neighbouring turns. CPU is user and system time of all processes together,
 daemons too. Bytes read and written are those of read and write calls, through pipes too. Memory is the largest sum of the peaks of
 processes that ran together. Nobody waits for the disk.

@@ -47,7 +47,7 @@ def _points(most, prepare):
 
 def _once(command):
     measure.run([[["rm", "-rf", "out", "cache"]]])
-    machine.rest()
+    machine.rest(SCRATCH)
     return measure.run([[command]])
 
 

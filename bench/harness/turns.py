@@ -63,7 +63,7 @@ def _turn(contestant):
     try:
         if contestant.prepare:
             contestant.prepare()
-        machine.rest()
+        machine.rest(place)
         usage = measure.run(contestant.steps, servers=contestant.servers)
         usage.size = _size(place / contestant.made)
         if contestant.tidy:

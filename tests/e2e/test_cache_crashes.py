@@ -236,6 +236,43 @@ class FileSystems(CacheCase):
         self.assertEqual(self.build(out, cache, 1), [])
 
 
+class Changes(CacheCase):
+    """An input that somebody changes while a build runs."""
+
+    def meanwhile(self, stage, variant, *options):
+        """Builds a layer, and changes its input once what it reads was looked at: as it makes its n-th directory to work in.
+
+        Directories take their time then, so that the change comes before the first byte is read of what it is for.
+        """
+        out = self.memory / "out"
+        slow = [*STRACE, "-f", "-o", "/dev/null", "-e", "trace=mkdirat", "-e", "inject=mkdirat:delay_exit=300000"]
+        command = [*slow, *self.project.command(out, self.memory / "cache", *options, "layer.random")]
+        build = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        seen = set()
+        while len(seen) < stage and build.poll() is None:
+            seen |= {path.name for path in self.memory.glob("out/.ociseed-stage-*") if path.is_dir()}
+        self.project.become(variant)
+        said = build.communicate(timeout=60)[1]
+        self.assertEqual(len(seen), stage, said)
+        return build.returncode, said
+
+    def test_what_was_read_is_not_kept_for_what_was_looked_at(self):
+        self.project.become(0)
+        self.assertEqual(self.meanwhile(1, 1), (0, ""))
+        made = (self.memory / "out" / "layer" / "random.tar.zst").read_bytes()
+        self.assertEqual(made, self.project.references[1]["layer"]["random.tar.zst"][1])
+        self.project.become(0)
+        self.build(self.memory / "out", self.memory / "cache", 0)
+
+    def test_a_check_says_what_differs(self):
+        self.project.become(0)
+        code, said = self.meanwhile(2, 1, "--check")
+        self.assertEqual(code, 1, said)
+        self.assertIn("error: two builds differ in `layer/random.tar.zst`: sha256:", said)
+        self.assertIn("hint: something it reads changed meanwhile", said)
+        self.assertIsNone(content_of(self.memory / "out"))
+
+
 class NothingChanged(CacheCase):
     """A build where nothing changed."""
 
@@ -267,7 +304,7 @@ class NothingChanged(CacheCase):
 
 # The program is the same static one in all suites, and the kernel is the host's: once is enough.
 if os.environ.get("OCISEED_SUITE", "trixie") != "trixie":
-    del Kills, Meetings, FileSystems, NothingChanged
+    del Kills, Meetings, FileSystems, Changes, NothingChanged
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ impl Opened {
     }
 }
 
-/// Returns what tells this boot of the machine from others; nothing where the kernel does not say (`proc(5)`).
+/// Returns what tells this boot of the machine from others; nothing where `/proc` does not say it (`proc(5)`).
 fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }

@@ -191,7 +191,9 @@ fn after_a_boot_blobs_are_read_again_and_outputs_are_not_known() {
     cache.settle().expect("can be written");
     let name = Digest::of(b"name");
     let output = OutputMemory { key: name, report: Vec::new(), files: Vec::new() };
-    cache.remember_outputs(&name, &BTreeMap::from([("x".to_owned(), output)])).expect("can be written");
+    cache
+        .remember_outputs(&name, &BTreeMap::from([("x".to_owned(), output.clone())]))
+        .expect("can be written");
     // What a crash does: other bytes, of which the stamp knows nothing. A process that believes to know the blob writes it.
     let file = path.join(format!("v1/blobs/sha256/{}", lost.hex()));
     let times = fs::metadata(&file).and_then(|found| found.modified()).expect("has a time");
@@ -207,4 +209,13 @@ fn after_a_boot_blobs_are_read_again_and_outputs_are_not_known() {
     let later = Cache::open(&dir, "another boot").expect("is there");
     assert!(later.blob(&whole, 5).is_some() && later.blob(&lost, 5).is_none());
     assert!(later.outputs(&name).is_empty());
+    // Where nothing tells boots apart, each process reads blobs anew.
+    let unknown = Cache::open(&dir, "").expect("is there");
+    assert!(unknown.blob(&whole, 5).is_some());
+    unknown.settle().expect("can be written");
+    unknown.remember_outputs(&name, &BTreeMap::from([("x".to_owned(), output)])).expect("can be written");
+    fs::write(path.join(format!("v1/blobs/sha256/{}", whole.hex())), "zeros").expect("can be written");
+    unknown.settle().expect("can be written");
+    let unknown = Cache::open(&dir, "").expect("is there");
+    assert!(unknown.blob(&whole, 5).is_none() && unknown.outputs(&name).is_empty());
 }

@@ -275,3 +275,21 @@ fn digest_of_files(taken: &[(TreePath, Entry)], known: &mut impl Iterator<Item =
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use ociseed_spec::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_changed_as_it_was_looked_at_gets_no_stamp() {
+        let changed = Timestamp::new(100, 5);
+        let stamp = Stamp { device: 1, inode: 2, size: 3, modified: changed, changed };
+        let found = || vec![Found::Nothing, Found::Files(Vec::new(), vec![("one".into(), stamp)])];
+        let remembered = |begun| directories(&found(), begun)[0].clone();
+        assert_eq!(remembered(stamp.settles()).stamp, Some(stamp));
+        assert_eq!(remembered(stamp.settles()).source, 1);
+        assert_eq!(remembered(stamp.settles() - 1).stamp, None);
+    }
+}

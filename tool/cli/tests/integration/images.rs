@@ -209,7 +209,7 @@ fn steps_make_the_index_and_bundle_of_a_build() {
 }
 
 /// Adds a signature of `subject` to a layout, as tools do: a manifest of its own in the index.
-fn sign(layout: &Path, subject: &Value, text: &str) -> Digest {
+pub(crate) fn sign(layout: &Path, subject: &Value, text: &str) -> Digest {
     let put = |media_type: &str, bytes: &[u8]| {
         let digest = Digest::of(bytes);
         fs::write(layout.join("blobs/sha256").join(digest.hex()), bytes).expect("written");

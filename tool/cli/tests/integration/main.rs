@@ -6,6 +6,7 @@ mod differences;
 mod documents;
 mod golden;
 mod images;
+mod keys;
 mod layers;
 mod mistakes;
 mod run;

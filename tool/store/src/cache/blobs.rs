@@ -13,6 +13,8 @@ use crate::BlobFile;
 
 /// Blobs are copied in pieces of this size.
 const PIECE: usize = 1 << 20;
+/// What blobs have where they are placed.
+const MODE: u32 = 0o644;
 
 impl Cache {
     /// Finds a blob whose bytes are known to be right; one that is not is removed.
@@ -65,17 +67,20 @@ impl Cache {
     pub fn place(&self, blob: &BlobFile, digest: &Digest, dir: &Dir, file: &Path) -> io::Result<()> {
         let source = blob.dir.open(&blob.path)?;
         let mut options = OpenOptions::new();
-        let mut create = || dir.open_with(file, options.write(true).create_new(true).mode(0o644));
+        let mut create = || dir.open_with(file, options.write(true).create_new(true).mode(MODE));
         let mut new = create()?;
         if clone_file(&source, &new).is_err() {
             dir.remove_file(file)?;
-            if link(&blob.dir, &blob.path, dir, file).is_ok() {
+            // Somebody may have changed the mode of another name of it.
+            let has_mode = source.metadata()?.mode() & 0o7777 == MODE
+                || source.set_permissions(Permissions::from_mode(MODE)).is_ok();
+            if has_mode && link(&blob.dir, &blob.path, dir, file).is_ok() {
                 return Ok(());
             }
             new = create()?;
             copy_checked(source, &mut new, digest)?;
         }
-        new.set_permissions(Permissions::from_mode(0o644))
+        new.set_permissions(Permissions::from_mode(MODE))
     }
 
     /// Reads the blobs again that this process took for right, and removes those that are not; returns how many.
@@ -210,5 +215,30 @@ fn copy_checked(mut from: File, to: &mut File, digest: &Digest) -> io::Result<()
     } else {
         let text = format!("expected {digest}, found {found}");
         Err(io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cap_std::ambient_authority;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_not_what_its_digest_says_is_refused() {
+        let path = std::env::temp_dir().join(format!("ociseed-copies-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("can be made");
+        let dir = Dir::open_ambient_dir(&path, ambient_authority()).expect("is there");
+        dir.write("from", "bytes").expect("can be written");
+        let copy = |digest: Digest| {
+            let mut to = dir.create("to").expect("can be made");
+            copy_checked(dir.open("from").expect("is there"), &mut to, &digest)
+        };
+        let refused = copy(Digest::of(b"others")).map_err(|error| error.to_string());
+        let copied = copy(Digest::of(b"bytes")).map(|()| dir.read("to").expect("is there"));
+        std::fs::remove_dir_all(&path).expect("can go");
+        let expected = format!("expected {}, found {}", Digest::of(b"others"), Digest::of(b"bytes"));
+        assert_eq!(refused, Err(expected));
+        assert_eq!(copied.expect("the right digest"), b"bytes");
     }
 }

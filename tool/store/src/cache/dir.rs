@@ -60,7 +60,7 @@ impl Cache {
     /// Opens the cache in a directory; where nothing can be written, what is there is read.
     ///
     /// `boot` tells this boot of the machine from others: a crash may lose what was written before, so what the file system
-    /// said of blobs and outputs holds for one boot.
+    /// said of blobs and outputs holds for one boot; where it is empty, for this process alone.
     ///
     /// # Errors
     /// There is no cache, and none can be made.
