@@ -72,6 +72,12 @@ fn what_is_wrong_all_the_same_is_found_when_it_is_read_again() {
     fs::write(path.join(format!("v1/blobs/sha256/{}", one.hex())), "eno").expect("can be written");
     assert_eq!(cache.forget_damaged(), 1);
     assert!(cache.blob(&one, 3).is_none() && cache.blob(&two, 3).is_some());
+    // Another process has put its own there; what was read in between may be neither.
+    fs::write(path.join("new"), "two").expect("can be written");
+    let file = path.join(format!("v1/blobs/sha256/{}", two.hex()));
+    fs::rename(path.join("new"), &file).expect("can be moved");
+    assert_eq!(cache.forget_damaged(), 1);
+    assert!(file.exists() && cache.blob(&two, 3).is_some());
 }
 
 #[test]

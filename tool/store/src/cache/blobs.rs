@@ -53,7 +53,7 @@ impl Cache {
         temporary::make_parent(&self.dir, &path)?;
         let source = dir.open(file)?;
         let cloned = temporary::write(&self.dir, &path, |new| clone_file(&source, new));
-        if cloned.is_err() && link(dir, file, &self.dir, &path).is_err() {
+        if cloned.is_err() && temporary::link(dir, file, &source, &self.dir, &path).is_err() {
             temporary::write(&self.dir, &path, |new| copy_checked(source, new, digest))?;
         }
         self.know(digest, &path);
@@ -74,7 +74,7 @@ impl Cache {
             // Somebody may have changed the mode of another name of it.
             let has_mode = source.metadata()?.mode() & 0o7777 == MODE
                 || source.set_permissions(Permissions::from_mode(MODE)).is_ok();
-            if has_mode && link(&blob.dir, &blob.path, dir, file).is_ok() {
+            if has_mode && blob.dir.hard_link(&blob.path, dir, file).is_ok() {
                 return Ok(());
             }
             new = create()?;
@@ -83,12 +83,16 @@ impl Cache {
         new.set_permissions(Permissions::from_mode(MODE))
     }
 
-    /// Reads the blobs again that this process took for right, and removes those that are not; returns how many.
+    /// Reads the blobs again that this process took for right, and removes those that are not; returns how many there are,
+    /// with those that others removed or replaced meanwhile.
     pub fn forget_damaged(&self) -> usize {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.len();
         known.retain(|digest, stamp| {
             let path = blob_path(digest);
+            if !self.stamp_of(&path).is_ok_and(|found| same_content(&found, stamp)) {
+                return false;
+            }
             let right = self.check(digest, stamp.size, &path).unwrap_or(false);
             if !right {
                 let _ = self.dir.remove_file(stamp_path(digest));
@@ -154,7 +158,8 @@ impl Cache {
         let before = stamp(&file.metadata()?);
         let mut hasher = Hasher::new();
         hasher.read(&file)?;
-        let unchanged = stamp(&file.metadata()?) == before;
+        // Others may give it names meanwhile.
+        let unchanged = same_content(&stamp(&file.metadata()?), &before);
         Ok(unchanged && hasher.size() == size && hasher.finish() == *digest)
     }
 }
@@ -184,18 +189,6 @@ fn stamp(metadata: &cap_std::fs::Metadata) -> Stamp {
 /// Shares all bytes of a file, where the file system can: each file can still be written without the other.
 fn clone_file(from: &File, to: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(to, from)?)
-}
-
-/// Gives a file another name; a file that has that name goes.
-fn link(from_dir: &Dir, from: &Path, to_dir: &Dir, to: &Path) -> io::Result<()> {
-    match from_dir.hard_link(from, to_dir, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Not the one that should be there, or nobody would ask.
-            to_dir.remove_file(to)?;
-            from_dir.hard_link(from, to_dir, to)
-        }
-        linked => linked,
-    }
 }
 
 fn copy_checked(mut from: File, to: &mut File, digest: &Digest) -> io::Result<()> {

@@ -31,6 +31,25 @@ pub(super) fn write(
     result
 }
 
+/// Makes a path another name of a file, also where another file has it, which nobody ever finds missing.
+pub(super) fn link(from_dir: &Dir, from: &Path, file: &File, dir: &Dir, path: &Path) -> io::Result<()> {
+    // Held until the name is in its place, so that nobody takes it for left over.
+    rustix::fs::flock(file, FlockOperation::LockExclusive)?;
+    let temporary = next_name();
+    dir.create_dir_all(DIRECTORY)?;
+    from_dir.hard_link(from, dir, &temporary)?;
+    let renamed = dir.rename(&temporary, dir, path);
+    // Of two names of one file both stay (rename(2)).
+    let _ = dir.remove_file(&temporary);
+    rustix::fs::flock(file, FlockOperation::Unlock)?;
+    renamed
+}
+
+fn next_name() -> PathBuf {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Path::new(DIRECTORY).join(format!("{}-{number}", std::process::id()))
+}
+
 /// Makes the directory that a file lies in.
 pub(super) fn make_parent(dir: &Dir, path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| dir.create_dir_all(parent))
@@ -39,8 +58,7 @@ pub(super) fn make_parent(dir: &Dir, path: &Path) -> io::Result<()> {
 fn create(dir: &Dir) -> io::Result<(File, PathBuf)> {
     dir.create_dir_all(DIRECTORY)?;
     loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(DIRECTORY).join(format!("{}-{number}", std::process::id()));
+        let path = next_name();
         let file = match dir.open_with(&path, OpenOptions::new().read(true).write(true).create_new(true)) {
             // Another process namespace has this number too.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
