@@ -74,7 +74,7 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) cache: CacheDirArgs,
     /// Build everything anew, and remember nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cache_dir")]
     pub(crate) no_cache: bool,
     /// Build everything twice without the cache, and fail where the two differ.
     #[arg(long)]

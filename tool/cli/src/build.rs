@@ -9,6 +9,7 @@ mod images;
 mod layers;
 mod made;
 mod outputs;
+mod own;
 mod plan;
 mod reason;
 mod remember;
@@ -35,6 +36,7 @@ use crate::report::{Report, Target};
 use crate::step::{self, Form};
 use made::{Done, Made, Turns};
 use outputs::Outputs;
+use own::Own;
 use plan::{Plan, TargetName};
 use reason::Reason;
 use remember::{How, Remember, StepKey};
@@ -162,6 +164,7 @@ impl Request<'_> {
             progress: Progress::new(!self.args.quiet),
             threads,
             failure: None,
+            own: self.own(opened),
         };
         build.progress.expect_steps(self.plan.steps.len());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -187,6 +190,11 @@ impl Request<'_> {
                 Ok(build)
             }
         }
+    }
+
+    fn own(&self, opened: Option<&Opened>) -> Vec<Own> {
+        let cache = opened.map(|opened| Own::new("the cache", "--cache-dir", opened.path()));
+        [Own::new("the output directory", "--out", &self.args.out)].into_iter().chain(cache).collect()
     }
 
     /// Says what layers need and is not there, before any is made.
@@ -221,6 +229,8 @@ struct Build<'a> {
     progress: Progress,
     threads: usize,
     failure: Option<Failure>,
+    /// What it writes, which no layer may have in it.
+    own: Vec<Own>,
 }
 
 impl Build<'_> {

@@ -41,6 +41,11 @@ impl Opened {
         Ok(Self { cache, path: path.into(), told: AtomicBool::new(false) })
     }
 
+    /// Returns where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Tells, once, that the cache cannot be written; the build goes on.
     pub(crate) fn note(&self, result: std::io::Result<()>) {
         if let Err(error) = result

@@ -84,7 +84,24 @@ impl Build<'_> {
         let other = |key: &Key, _: &str| Ok(self.made.layer(key).blob);
         let stamps = if self.remember.cache().is_some() { Stamps::Keep } else { Stamps::Drop };
         let sources = Sources { inputs: self.inputs, layer: &other, stamps };
-        layer::find(&self.spec.layer[key], &sources, &format!("layer.{key}"))
+        let (spec, place) = (&self.spec.layer[key], format!("layer.{key}"));
+        let found = layer::find(spec, &sources, &place)?;
+        self.check_own(spec, &found, &place)?;
+        Ok(found)
+    }
+
+    /// Refuses layers that would have in them what this build writes.
+    fn check_own(&self, spec: &LayerSpec, found: &[Found], place: &str) -> Result<(), Failure> {
+        for ((index, add), found) in spec.add.iter().enumerate().zip(found) {
+            let (Some(word), Found::Files(taken, _)) = (&add.dir, found) else { continue };
+            let place = format!("{place}.add[{index}]");
+            let (directory, entry) = (self.inputs.find(word, &place)?, layer::entry_of(add, &place)?);
+            let is_taken = |path: &TreePath| taken.iter().any(|(other, _)| other == path);
+            for own in &self.own {
+                own.check(&directory, &entry, &is_taken, &place)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns a layer's table without the names of what it reads, which change nothing, and which other layers it has.

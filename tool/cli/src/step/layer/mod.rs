@@ -21,7 +21,7 @@ use crate::scratch::Scratch;
 use crate::step::read_params;
 use crate::step::write::read_failure;
 
-pub(crate) use tree::{Found, LayerTree, Sources, find, look, tree};
+pub(crate) use tree::{Found, LayerTree, Sources, entry_of, find, look, tree};
 
 /// Runs `ociseed layer`.
 pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {

@@ -87,7 +87,8 @@ pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(),
     Failure::join(failures).map_or(Ok(()), Err)
 }
 
-fn entry_of(add: &Add, place: &str) -> Result<SpecEntry, Failure> {
+/// Returns what an entry of a layer says; `place` is its name in messages.
+pub(crate) fn entry_of(add: &Add, place: &str) -> Result<SpecEntry, Failure> {
     add.entry().map_err(|error: AddError| Failure::usage(format!("{place}: {error}")))
 }
 
