@@ -1,6 +1,7 @@
 """The machine: what the report says of it, enough to judge the numbers by and nothing that names it; and its rest."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def facts(directory):
         "cpu": _cpu("model name") or os.uname().machine,
         "sha instructions": "sha_ni" in (_cpu("flags") or "").split(),
         "memory": f"{round(int(memory['MemTotal'].split()[0]) / 2**20)} GiB",
-        "kernel": os.uname().release,
+        # What a distributor or provider adds to it says nothing here.
+        "kernel": re.match(r"[\d.]+", os.uname().release)[0],
         "file system": _file_system(directory),
     }
 
