@@ -65,7 +65,7 @@ class Outputs(unittest.TestCase):
                 (point / "out").mkdir()
                 (point / "out" / "report.json").write_text("mine")
                 result = self.build(point / "out")
-                self.assert_full(result)
+                assert_full(self, result)
                 self.assertEqual(self.files(point), ["out", "out/report.json"])
                 self.assertEqual((point / "out" / "report.json").read_text(), "mine")
 
