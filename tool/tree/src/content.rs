@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,6 +115,23 @@ impl Extent {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(range) => range.size,
             Self::Zeros(size) => *size,
+        }
+    }
+
+    /// Returns a part of it.
+    fn part(&self, range: Range<u64>) -> Self {
+        let size = range.end - range.start;
+        match self {
+            _ if size == self.size() => self.clone(),
+            Self::Bytes(bytes) => Self::Bytes(bytes[range.start as usize..range.end as usize].into()),
+            Self::Zeros(_) => Self::Zeros(size),
+            Self::File(whole) => Self::File(FileRange {
+                file: whole.file.clone(),
+                offset: whole.offset + range.start,
+                size,
+                to_end: whole.to_end && range.end == whole.size,
+                digest: None,
+            }),
         }
     }
 
@@ -234,6 +252,23 @@ impl Content {
     /// Returns how many bytes there are.
     pub fn size(&self) -> u64 {
         self.extents.iter().map(Extent::size).sum()
+    }
+
+    /// Tells whether a part of it has a digest that is checked when all of it is read.
+    pub fn is_checked(&self) -> bool {
+        let checked = |extent: &Extent| matches!(extent, Extent::File(range) if range.digest.is_some());
+        self.extents.iter().any(checked)
+    }
+
+    /// Returns a part of it, in order; of an extent that is cut no digest is checked.
+    pub fn part(&self, range: Range<u64>) -> impl Iterator<Item = Extent> {
+        let mut end = 0;
+        self.extents.iter().filter_map(move |extent| {
+            let start = end;
+            end += extent.size();
+            let (from, to) = (range.start.max(start), range.end.min(end));
+            (from < to).then(|| extent.part(from - start..to - start))
+        })
     }
 
     /// Writes all bytes to `out`, checking the size and, where known, the digest of files.

@@ -15,6 +15,7 @@ mod directory;
 mod flatten;
 mod links;
 pub mod listing;
+mod overlay;
 mod part;
 mod pieces;
 mod select;
@@ -30,6 +31,7 @@ pub use directory::{
     DirectoryError, HostDirectory, Stamps, check_directory, read_directory, read_file, stamp,
 };
 pub use flatten::flatten;
+pub use overlay::overlay;
 pub use pieces::{Pieces, Take};
 pub use select::Selection;
 pub use spool::{ArchiveError, Scratch, SpoolError, read_archive, spool};

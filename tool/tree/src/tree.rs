@@ -79,6 +79,11 @@ impl Stat {
         });
     }
 
+    /// Replaces all extended attributes.
+    pub(crate) fn set_xattrs(&mut self, xattrs: Xattrs) {
+        self.change_extra(|extra| extra.xattrs = xattrs);
+    }
+
     /// Changes the rare part, and drops it where nothing is left in it, so that equal values are equal.
     fn change_extra(&mut self, change: impl FnOnce(&mut Extra)) {
         let mut extra = self.extra.take().unwrap_or_default();

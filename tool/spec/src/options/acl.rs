@@ -69,6 +69,44 @@ impl Acl {
         bytes
     }
 
+    /// Reads the value of the xattr; nothing where it is no complete list, also where it is the empty one.
+    pub fn from_xattr_value(bytes: &[u8]) -> Option<Self> {
+        let (version, entries) = bytes.split_first_chunk()?;
+        if u32::from_le_bytes(*version) != XATTR_VERSION || entries.len() % 8 != 0 {
+            return None;
+        }
+        let mut list = Vec::new();
+        for entry in entries.chunks_exact(8) {
+            let [tag0, tag1, permission0, permission1, id0, id1, id2, id3] = *entry else { return None };
+            let tag = Tag::of(u16::from_le_bytes([tag0, tag1]))?;
+            let named = matches!(tag, Tag::User | Tag::Group);
+            // Of other entries Linux looks at no id.
+            let id = if named { u32::from_le_bytes([id0, id1, id2, id3]) } else { NO_ID };
+            let permissions = u16::from_le_bytes([permission0, permission1]);
+            if permissions > 7 {
+                return None;
+            }
+            list.push(AclEntry { tag, id, permissions });
+        }
+        list.sort_unstable();
+        Some(Self(list)).filter(Self::is_complete)
+    }
+
+    /// Returns the list after permission bits were set (chmod(2)): those of the group are the mask's, where there is one.
+    pub fn with_mode_bits(mut self, bits: u16) -> Self {
+        let masked = self.0.iter().any(|entry| entry.tag == Tag::Mask);
+        for entry in &mut self.0 {
+            match entry.tag {
+                Tag::Owner => entry.permissions = bits >> 6 & 7,
+                Tag::OwningGroup if !masked => entry.permissions = bits >> 3 & 7,
+                Tag::Mask => entry.permissions = bits >> 3 & 7,
+                Tag::Other => entry.permissions = bits & 7,
+                Tag::OwningGroup | Tag::User | Tag::Group => {}
+            }
+        }
+        self
+    }
+
     /// Returns the nine permission bits that a file with this access list shows: the mask's where the group's would be.
     pub fn mode_bits(&self) -> u16 {
         let of = |tag| self.0.iter().find(|entry| entry.tag == tag).map(|entry| entry.permissions);
@@ -88,6 +126,13 @@ impl Acl {
         [Tag::Owner, Tag::OwningGroup, Tag::Other].map(count) == [1; 3]
             && (!named || count(Tag::Mask) == 1)
             && !twice
+    }
+}
+
+impl Tag {
+    fn of(number: u16) -> Option<Self> {
+        let all = [Self::Owner, Self::User, Self::OwningGroup, Self::Group, Self::Mask, Self::Other];
+        all.into_iter().find(|tag| *tag as u16 == number)
     }
 }
 

@@ -53,6 +53,22 @@ impl XattrName {
         Ok(Self(bytes.into()))
     }
 
+    /// Returns the name of what makes a directory opaque for overlayfs, which no spec or tar may say.
+    pub fn overlay_opaque() -> Self {
+        Self((*b"trusted.overlay.opaque").into())
+    }
+
+    /// Parses a name of a file system, which may be of overlayfs.
+    ///
+    /// # Errors
+    /// As [`XattrName::parse`], but `trusted.overlay.*` is good.
+    pub fn of_file_system(bytes: &[u8]) -> Result<Self, XattrError> {
+        match Self::parse(bytes) {
+            Err(XattrError::Overlay(_)) => Ok(Self(bytes.into())),
+            parsed => parsed,
+        }
+    }
+
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
