@@ -6,6 +6,6 @@ common_packages=(
     containerd runc
     docker.io
     podman crun
-    skopeo umoci
+    skopeo umoci erofs-utils
     busybox-static python3 strace iproute2 procps
 )

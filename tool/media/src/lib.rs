@@ -1,6 +1,7 @@
 //! Writers from a tree to bytes: the forms in which trees leave the tool.
 
 mod directory;
+pub mod erofs;
 mod tar;
 
 pub use directory::{DirectoryError, Placer, check_plain, write_directory};
