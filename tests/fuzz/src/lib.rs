@@ -11,23 +11,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ociseed_image::Image;
+use ociseed_media::erofs;
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::ImageRecord;
-use ociseed_tree::{Tree, deb, decompress, listing, read_archive};
+use ociseed_tree::{Node, Tree, deb, decompress, listing, read_archive};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("tar", tar),
     ("deb", package),
     ("compressed", compressed),
     ("layout", layout),
     ("manifest", manifest),
     ("spec", spec),
+    ("erofs", image),
 ];
 
 /// Reads a tar or compressed tar. One that is taken is the same tree after it was written and read again.
@@ -93,6 +95,28 @@ pub fn spec(bytes: &[u8]) {
         let encoded = String::from_utf8(json::encode(&spec)).expect("JSON is UTF-8");
         assert_eq!(Spec::parse_json(&encoded).expect("what we write can be read"), spec);
     }
+}
+
+/// Reads an EROFS image. One that is taken is the same tree after it was written and read again.
+pub fn image(bytes: &[u8]) {
+    /// Files may share blocks, and have holes of any size.
+    const LIMIT: u64 = 16 << 20;
+    let read = |bytes: &[u8]| erofs::read(file_of(bytes), Path::new("fuzz.erofs"));
+    let Ok(tree) = read(bytes) else { return };
+    let sizes = tree.iter().map(|(_, entry)| match &entry.node {
+        Node::File(content) => content.size(),
+        _ => 0,
+    });
+    if sizes.fold(0, u64::saturating_add) > LIMIT {
+        return;
+    }
+    let image = erofs::Image::plan(&tree, &|_| None, &erofs::Options::default())
+        .expect("what was read can be planned");
+    let mut written = Vec::new();
+    image.content().copy_to(&mut written).expect("what was read can be written");
+    assert_eq!(written.len() as u64, image.size());
+    let again = read(&written).expect("what we write can be read");
+    assert_eq!(listed(&tree), listed(&again), "written and read again it is another tree");
 }
 
 fn file_of(bytes: &[u8]) -> Arc<cap_std::fs::File> {

@@ -121,4 +121,5 @@ changed! {
     changed_layouts: "layout", 1000;
     changed_manifests: "manifest", 2000;
     changed_specs: "spec", 2000;
+    changed_images: "erofs", 1000;
 }
