@@ -17,6 +17,7 @@ const MAX_LINKS: usize = 255;
 
 /// Makes the overlay form of a layer over those below, bottom first, which are in that form.
 ///
+/// The layer is what its tar says: one that was not read from a tar implies directories that its tar would list.
 /// Whiteouts become devices 0:0 and opaque directories get their xattr, but in the lowest layer, where there is nothing to
 /// hide; directories that the layer does not list are those of the layers below; what containerd does not unpack is gone.
 pub fn overlay(lowers: &[&Tree], layer: &Tree) -> Tree {

@@ -13,122 +13,18 @@
 
 mod chunks;
 mod directory;
+mod image;
 mod inode;
 mod layout;
 mod read;
 mod superblock;
 mod xattrs;
 
-use std::str::FromStr;
-
-use ociseed_spec::{Digest, Hasher, TreePath};
-use ociseed_tree::{Content, Extent, Tree};
-
+pub use self::image::{Image, Label, LabelError, Options};
 pub use self::layout::ErofsError;
-use self::layout::Layout;
 pub use self::read::{ReadErofsError, read};
-use self::superblock::Superblock;
 
 /// Blocks have this size, the only one that every machine's pages can hold.
 const BLOCK: u64 = 4096;
 /// Inodes begin at multiples of this.
 const SLOT: u64 = 32;
-
-/// What an image has beside its tree.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The volume's label: at most 15 bytes without NUL, or none.
-    pub label: Label,
-    /// The volume's UUID; without one it follows from the tree's metadata and the digests that are known of its files.
-    pub uuid: Option<[u8; 16]>,
-}
-
-/// The label of a volume, by which it is found (`LABEL=`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Label([u8; 16]);
-
-/// Says that a text is no label.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("label `{0}`: an EROFS label has at most 15 bytes and no NUL")]
-pub struct LabelError(String);
-
-impl FromStr for Label {
-    type Err = LabelError;
-
-    fn from_str(text: &str) -> Result<Self, LabelError> {
-        let mut label = [0; 16];
-        match label.get_mut(..text.len()).filter(|_| text.len() < 16 && !text.contains('\0')) {
-            Some(place) => place.copy_from_slice(text.as_bytes()),
-            None => return Err(LabelError(text.to_owned())),
-        }
-        Ok(Self(label))
-    }
-}
-
-/// An image that can be written: everything but the files' bytes is known.
-#[derive(Debug)]
-pub struct Image<'a> {
-    layout: Layout<'a>,
-    superblock: Vec<u8>,
-}
-
-impl<'a> Image<'a> {
-    /// Plans the image of a tree; `digest` says what a file holds, where that is known, so that equal ones share blocks.
-    ///
-    /// # Errors
-    /// The tree has what the format cannot hold, or a layer's whiteouts.
-    pub fn plan(
-        tree: &'a Tree,
-        digest: &dyn Fn(&TreePath) -> Option<Digest>,
-        options: &Options,
-    ) -> Result<Self, ErofsError> {
-        let layout = Layout::of(tree, digest)?;
-        let uuid = options.uuid.unwrap_or_else(|| derived_uuid(tree, &layout, digest));
-        let superblock = Superblock {
-            root_nid: layout.root_nid(),
-            inodes: layout.inodes(),
-            time: layout.time,
-            blocks: layout.blocks,
-            meta_block: layout.meta_block,
-            xattr_block: layout.xattr_block,
-            uuid,
-            label: options.label.0,
-            incompatible: if layout.has_chunks() { superblock::CHUNKED } else { 0 },
-        };
-        Ok(Self { superblock: superblock.encode(), layout })
-    }
-
-    /// Returns how many bytes the image has.
-    pub fn size(&self) -> u64 {
-        u64::from(self.layout.blocks) * BLOCK
-    }
-
-    /// Describes the image as extents, in order; together they are the whole file.
-    pub fn extents(&self) -> impl Iterator<Item = Extent> {
-        [Extent::Bytes(self.superblock.clone().into())].into_iter().chain(self.layout.extents())
-    }
-
-    /// Makes the image the content of a file.
-    pub fn content(&self) -> Content {
-        self.extents().collect()
-    }
-}
-
-/// Makes a UUID of what is known of a tree (RFC 9562, version 8).
-fn derived_uuid(tree: &Tree, layout: &Layout<'_>, digest: &dyn Fn(&TreePath) -> Option<Digest>) -> [u8; 16] {
-    let mut hasher = Hasher::new();
-    for extent in layout.metadata() {
-        match extent {
-            Extent::Bytes(bytes) => hasher.update(&bytes),
-            other => hasher.update(&other.size().to_le_bytes()),
-        }
-    }
-    for digest in tree.iter().filter_map(|(path, _)| digest(path)) {
-        hasher.update(digest.as_bytes());
-    }
-    let digest = hasher.finish();
-    let mut uuid: [u8; 16] = digest.as_bytes()[..16].try_into().expect("32 bytes");
-    uuid[6] = uuid[6] & 0x0f | 0x80;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    uuid
-}
