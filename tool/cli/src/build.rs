@@ -21,7 +21,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ociseed_seed::Seed;
-use ociseed_spec::file::{Engine, Spec};
+use ociseed_spec::file::Spec;
+use ociseed_spec::lock::Engine;
 use ociseed_spec::{Digest, Key, shown_path};
 use ociseed_tree::{Content, Entry, Extent, Node, Tree, tar};
 

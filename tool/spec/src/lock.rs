@@ -25,7 +25,112 @@ pub struct Lock {
     pub version: u32,
     /// What the seed holds; its digest is the seed id.
     pub content: Content,
+    /// The unpacked layer of each chain id, in medium form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub layers: BTreeMap<ChainId, UnpackedLayer>,
+    /// The stores, in medium form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<Engine, LockedStore>,
+    /// What the medium has; nothing in host form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Medium>,
 }
+
+/// A layer in overlay form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UnpackedLayer {
+    /// Its tree digest, which names its directory.
+    pub tree: Digest,
+    /// The bytes of its files.
+    pub size: u64,
+}
+
+/// What one engine's store has on the medium.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedStore {
+    /// Its files by their paths below the store's directory.
+    pub files: BTreeMap<String, LockedFile>,
+}
+
+/// A file of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedFile {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What is said of a medium as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Medium {
+    /// Whether it has the layers' blobs.
+    pub blobs: LayerBlobs,
+    /// The bytes of all its files beside the lock; equal files count once.
+    pub size: u64,
+}
+
+/// Whether a medium has the layers' blobs beside the unpacked layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerBlobs {
+    /// Every blob.
+    #[default]
+    All,
+    /// Manifests and configurations alone.
+    Metadata,
+}
+
+impl LayerBlobs {
+    /// Tells whether layers are there.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
+/// What a store is arranged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// The preseed directory: one oci-archive an image below a directory for each namespace.
+    Archives,
+}
+
+impl Engine {
+    /// Returns the word that specs and targets use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Archives => "archives",
+        }
+    }
+}
+
+impl FromStr for Engine {
+    type Err = EngineError;
+
+    fn from_str(text: &str) -> Result<Self, EngineError> {
+        match text {
+            "archives" => Ok(Self::Archives),
+            other => Err(EngineError(other.to_owned())),
+        }
+    }
+}
+
+/// Says that a text names no engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("store `{0}` is not `archives`")]
+pub struct EngineError(String);
 
 /// What a seed holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +261,12 @@ pub enum LockError {
         /// What is wrong.
         problem: String,
     },
+    /// A layer is unpacked that no image has, or in host form.
+    #[error("lock: `layers`: chain id {0} is of no image that the medium has unpacked")]
+    Layer(ChainId),
+    /// Stores are of the medium form alone.
+    #[error("lock: `stores` without `medium`")]
+    Stores,
 }
 
 impl Lock {
@@ -186,7 +297,13 @@ impl Lock {
         }
         // Equal first names occur (one image a namespace): the rest breaks the tie.
         merged.sort_by(|a, b| (&a.names, &a.namespaces).cmp(&(&b.names, &b.namespaces)));
-        let lock = Self { version: VERSION, content: Content { images: merged } };
+        let lock = Self {
+            version: VERSION,
+            content: Content { images: merged },
+            layers: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            medium: None,
+        };
         lock.check()?;
         Ok(lock)
     }
@@ -226,7 +343,27 @@ impl Lock {
                 }
             }
         }
-        Ok(())
+        self.check_medium()
+    }
+
+    /// Checks that the layers of the medium form are those of the images.
+    fn check_medium(&self) -> Result<(), LockError> {
+        let images = self.content.images.iter().zip(0..);
+        let mut wanted: BTreeMap<ChainId, usize> = BTreeMap::new();
+        for (image, index) in images.filter(|_| self.medium.is_some()) {
+            for layer in &image.layers {
+                wanted.insert(layer.chain_id, index);
+                if !self.layers.contains_key(&layer.chain_id) {
+                    let problem = format!("its layer with chain id {} is not in `layers`", layer.chain_id);
+                    return Err(LockError::Image { index, problem });
+                }
+            }
+        }
+        match self.layers.keys().find(|chain| !wanted.contains_key(chain)) {
+            Some(chain) => Err(LockError::Layer(*chain)),
+            None if self.medium.is_none() && !self.stores.is_empty() => Err(LockError::Stores),
+            None => Ok(()),
+        }
     }
 }
 

@@ -56,6 +56,35 @@ impl LayerMetadata {
     }
 }
 
+/// Describes one disk: the file that `ociseed disk --metadata` writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DiskMetadata {
+    /// Always 1.
+    pub version: u32,
+    /// The digest of the disk.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of the `seed.json` in it, of a disk with a seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Digest>,
+    /// The seed id, of a disk with a seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_id: Option<Digest>,
+}
+
+impl DiskMetadata {
+    /// Parses a metadata file.
+    ///
+    /// # Errors
+    /// Anything but such a file of version 1.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        document::parse("disk metadata file", bytes)
+    }
+}
+
 /// One image without its layer blobs: the file that `ociseed image` writes.
 ///
 /// Manifest and configuration are kept as the exact text whose digest counts.

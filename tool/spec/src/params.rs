@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, DocumentError};
-use crate::file::{BundleSpec, Engine, ImageSpec, IndexSpec, LayerSpec, SeedSpec};
+use crate::file::{BundleSpec, DiskSpec, ImageSpec, IndexSpec, LayerSpec, SeedSpec};
+use crate::lock::Engine;
 
 /// Input names and where they are on the build host.
 pub type Inputs = BTreeMap<String, String>;
@@ -94,6 +95,20 @@ params! {
         /// Which of its stores is made.
         engine: Engine,
         /// Where the layer blobs are.
+        blobs: Vec<BlobSource>,
+    }
+}
+
+params! {
+    /// Parameters of `ociseed disk`.
+    DiskParams, "disk parameter file" {
+        /// The disk; `layer` names an input that is a layer blob, `image` one that is an image record.
+        disk: DiskSpec,
+        /// The seed, as for `ociseed seed`, where the disk is of one or of a store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<SeedSpec>,
+        /// Where the layer blobs are.
+        #[serde(default)]
         blobs: Vec<BlobSource>,
     }
 }

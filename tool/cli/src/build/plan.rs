@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ociseed_spec::Key;
-use ociseed_spec::file::{Engine, Spec, closest};
+use ociseed_spec::file::{Spec, closest};
+use ociseed_spec::lock::Engine;
 
 use crate::failure::Failure;
 

@@ -2,7 +2,8 @@
 
 use ociseed_seed::Seed;
 use ociseed_seed::archives::{self, Archives, ArchivesError};
-use ociseed_spec::file::{ArchivesOptions, Engine, SeedSpec, StoreForm};
+use ociseed_spec::file::{ArchivesOptions, SeedSpec, StoreForm};
+use ociseed_spec::lock::Engine;
 use ociseed_spec::params::StoreParams;
 
 use crate::args::OutOnlyArgs;

@@ -5,8 +5,10 @@ use std::fs;
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
-use ociseed_spec::metadata::{ImageRecord, IndexRecord, LayerMetadata};
-use ociseed_spec::params::{BundleParams, ImageParams, IndexParams, LayerParams, SeedParams, StoreParams};
+use ociseed_spec::metadata::{DiskMetadata, ImageRecord, IndexRecord, LayerMetadata};
+use ociseed_spec::params::{
+    BundleParams, DiskParams, ImageParams, IndexParams, LayerParams, SeedParams, StoreParams,
+};
 use schemars::{JsonSchema, schema_for};
 
 use crate::run::{assert_golden, workspace};
@@ -56,6 +58,8 @@ fn schemas_are_current() {
     check::<BundleParams>("bundle-params");
     check::<SeedParams>("seed-params");
     check::<StoreParams>("store-params");
+    check::<DiskParams>("disk-params");
+    check::<DiskMetadata>("disk-metadata");
 }
 
 fn check<T: JsonSchema>(name: &str) {

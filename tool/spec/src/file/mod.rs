@@ -6,6 +6,7 @@
 
 mod attributes;
 mod bundle;
+mod disk;
 mod hint;
 mod image;
 mod layer;
@@ -14,8 +15,9 @@ mod spec;
 
 pub use attributes::{Attributes, AttributesError, Rule, RuleKind};
 pub use bundle::{BundleFormat, BundleSpec};
+pub use disk::{DiskError, DiskSource, DiskSpec, MediumKind, StoreName};
 pub use hint::closest;
 pub use image::{Base, BaseError, BaseSpec, HistorySpec, ImageSpec, IndexSpec, MediaTypes};
 pub use layer::{Add, AddError, Entry, Filter, LayerSpec, Source};
-pub use seed::{ArchivesOptions, Engine, SeedImage, SeedSpec, StoreForm};
+pub use seed::{ArchivesOptions, SeedImage, SeedSpec, StoreForm};
 pub use spec::{Spec, SpecError, in_order};

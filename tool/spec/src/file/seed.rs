@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lock::{Class, Namespace};
+use crate::lock::{Class, Engine, LayerBlobs, Namespace};
 use crate::{Key, Reference, TreePath};
 
 /// A seed: images with names, and the stores that are arranged from them.
@@ -14,27 +14,12 @@ pub struct SeedSpec {
     pub stores: Vec<Engine>,
     /// The images.
     pub image: Vec<SeedImage>,
+    /// Whether the medium form has the layers' blobs, too.
+    #[serde(skip_serializing_if = "LayerBlobs::is_all")]
+    pub blobs: LayerBlobs,
     /// Options of the store `archives`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archives: Option<ArchivesOptions>,
-}
-
-/// What a store is arranged for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// The preseed directory: one oci-archive an image below a directory for each namespace.
-    Archives,
-}
-
-impl Engine {
-    /// Returns the word that specs and targets use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Archives => "archives",
-        }
-    }
 }
 
 /// One image of a seed.

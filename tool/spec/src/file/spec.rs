@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::hint::{self, closest};
-use super::{Base, BaseSpec, BundleSpec, ImageSpec, IndexSpec, LayerSpec, SeedSpec, Source};
+use super::{
+    Base, BaseSpec, BundleSpec, DiskSource, DiskSpec, ImageSpec, IndexSpec, LayerSpec, SeedSpec, Source,
+};
 use crate::Key;
 
 /// A whole spec.
@@ -24,6 +26,9 @@ pub struct Spec {
     pub bundle: BTreeMap<Key, BundleSpec>,
     /// Seeds by name.
     pub seed: BTreeMap<Key, SeedSpec>,
+    /// Disks by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub disk: BTreeMap<Key, DiskSpec>,
 }
 
 /// Says why a spec cannot be read; names the place.
@@ -84,6 +89,7 @@ impl Spec {
         self.index.iter().try_for_each(|(name, index)| self.check_index(name, index))?;
         self.bundle.iter().try_for_each(|(name, bundle)| self.check_bundle(name, bundle))?;
         self.seed.iter().try_for_each(|(name, seed)| self.check_seed(name, seed))?;
+        self.disk.iter().try_for_each(|(name, disk)| self.check_disk(name, disk))?;
         self.check_circles()
     }
 
@@ -168,6 +174,24 @@ impl Spec {
             }
         }
         Ok(())
+    }
+
+    fn check_disk(&self, name: &Key, disk: &DiskSpec) -> Result<(), SpecError> {
+        let place = || format!("disk.{name}");
+        let source = disk.source().map_err(|error| SpecError::at(place(), error.to_string()))?;
+        match source {
+            DiskSource::Seed(seed) => defined(&self.seed, seed, "seed", place),
+            DiskSource::Layer(layer) => defined(&self.layer, layer, "layer", place),
+            DiskSource::Image(image) => defined(&self.image, image, "image", place),
+            DiskSource::Store(store) => {
+                defined(&self.seed, &store.seed, "seed", place)?;
+                if self.seed[&store.seed].stores.contains(&store.engine) {
+                    return Ok(());
+                }
+                let (seed, engine) = (&store.seed, store.engine.as_str());
+                Err(SpecError::at(place(), format!("`seed.{seed}` has no `{engine}` among its `stores`")))
+            }
+        }
     }
 }
 

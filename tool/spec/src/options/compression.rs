@@ -1,9 +1,8 @@
 //! How a layer blob is compressed.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, MapAccess, Visitor};
+use super::level;
 
 /// How a layer blob is compressed, written `"none"`, `"gzip"`, `"zstd"`, `{ gzip = LEVEL }` or `{ zstd = LEVEL }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +36,14 @@ impl Compression {
     /// Levels 20 to 22 need more window than containerd's decoder grants.
     const MAX_ZSTD_LEVEL: i32 = 19;
 
-    fn with_level(name: &str, level: i64) -> Result<Self, CompressionError> {
-        let (make, name, max): (fn(i32) -> Self, _, _) = match name {
-            "gzip" => (Self::Gzip, "gzip", Self::MAX_GZIP_LEVEL),
-            "zstd" => (Self::Zstd, "zstd", Self::MAX_ZSTD_LEVEL),
+    fn new(name: &str, level: Option<i64>) -> Result<Self, CompressionError> {
+        let (make, name, usual, max): (fn(i32) -> Self, _, _, _) = match name {
+            "none" if level.is_none() => return Ok(Self::None),
+            "gzip" => (Self::Gzip, "gzip", Self::GZIP_LEVEL, Self::MAX_GZIP_LEVEL),
+            "zstd" => (Self::Zstd, "zstd", Self::ZSTD_LEVEL, Self::MAX_ZSTD_LEVEL),
             other => return Err(CompressionError::Unknown(other.to_owned())),
         };
+        let level = level.unwrap_or(usual.into());
         let good = i32::try_from(level).ok().filter(|level| (1..=max).contains(level));
         good.map(make).ok_or(CompressionError::Level(name, level, max))
     }
@@ -58,53 +59,25 @@ impl FromStr for Compression {
     type Err = CompressionError;
 
     fn from_str(text: &str) -> Result<Self, CompressionError> {
-        match text {
-            "none" => Ok(Self::None),
-            "gzip" => Ok(Self::Gzip(Self::GZIP_LEVEL)),
-            "zstd" => Ok(Self::default()),
-            other => Err(CompressionError::Unknown(other.to_owned())),
-        }
+        Self::new(text, None)
     }
 }
 
-/// Always writes the long form, so that equal values have equal JSON.
 impl serde::Serialize for Compression {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::None => serializer.serialize_str("none"),
-            Self::Gzip(level) => serializer.collect_map([("gzip", level)]),
-            Self::Zstd(level) => serializer.collect_map([("zstd", level)]),
-        }
+        let (name, value) = match self {
+            Self::None => ("none", None),
+            Self::Gzip(value) => ("gzip", Some(*value)),
+            Self::Zstd(value) => ("zstd", Some(*value)),
+        };
+        level::serialize(serializer, name, value)
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Compression {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-
-        impl<'de> Visitor<'de> for Form {
-            type Value = Compression;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`none`, `gzip`, `zstd`, `{ gzip = LEVEL }` or `{ zstd = LEVEL }`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Compression, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Compression, A::Error> {
-                let entry: Option<(String, i64)> = map.next_entry()?;
-                match (entry, map.next_key::<String>()?) {
-                    (Some((name, level)), None) => {
-                        Compression::with_level(&name, level).map_err(de::Error::custom)
-                    }
-                    _ => Err(de::Error::custom("compression is a table with one key")),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Form)
+        let expected = "`none`, `gzip`, `zstd`, `{ gzip = LEVEL }` or `{ zstd = LEVEL }`";
+        level::deserialize(deserializer, expected, Self::new)
     }
 }
 
@@ -115,24 +88,11 @@ impl schemars::JsonSchema for Compression {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "How a layer blob is compressed.",
-            "oneOf": [
-                { "enum": ["none", "gzip", "zstd"] },
-                {
-                    "type": "object",
-                    "properties": { "gzip": { "type": "integer", "minimum": 1, "maximum": 12 } },
-                    "required": ["gzip"],
-                    "additionalProperties": false
-                },
-                {
-                    "type": "object",
-                    "properties": { "zstd": { "type": "integer", "minimum": 1, "maximum": 19 } },
-                    "required": ["zstd"],
-                    "additionalProperties": false
-                }
-            ]
-        })
+        level::schema(
+            "How a layer blob is compressed.",
+            &["none", "gzip", "zstd"],
+            &[("gzip", Self::MAX_GZIP_LEVEL), ("zstd", Self::MAX_ZSTD_LEVEL)],
+        )
     }
 }
 

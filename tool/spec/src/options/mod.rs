@@ -2,18 +2,22 @@
 
 mod acl;
 mod capability;
+mod clusters;
 mod compression;
 mod datetime;
 mod device;
+mod level;
 mod mode;
 mod owner;
 #[cfg(feature = "file")]
 mod pattern;
 mod time;
+mod volume;
 mod xattr;
 
 pub use acl::{Acl, AclError};
 pub use capability::{Capabilities, CapabilitiesError};
+pub use clusters::{Clusters, ClustersError};
 pub use compression::{Compression, CompressionError};
 pub use datetime::{DateTime, DateTimeError};
 pub use device::{Device, DeviceError, DeviceKind};
@@ -22,4 +26,5 @@ pub use owner::{Owner, OwnerError, OwnerName, OwnerNameError};
 #[cfg(feature = "file")]
 pub use pattern::{Pattern, PatternError};
 pub use time::{Timestamp, TimestampError};
+pub use volume::{Label, LabelError, Uuid, UuidError};
 pub use xattr::{XattrError, XattrName, XattrValue};
