@@ -13,6 +13,7 @@ pub mod deb;
 mod decompress;
 mod directory;
 mod flatten;
+mod graft;
 mod links;
 pub mod listing;
 mod overlay;

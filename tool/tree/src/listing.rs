@@ -68,6 +68,11 @@ pub struct Line {
 /// # Errors
 /// A file cannot be read or is not what it was.
 pub fn line(path: &TreePath, entry: &Entry) -> Result<Line, ReadError> {
+    line_with(path, entry, None)
+}
+
+/// Describes one path; a file's bytes are read only where their digest is not known.
+fn line_with(path: &TreePath, entry: &Entry, known: Option<Digest>) -> Result<Line, ReadError> {
     let shown = |path: &TreePath| format!("/{}", escape(path.as_bytes()));
     let mut line = Line { path: shown(path), kind: kind(&entry.node), ..Line::default() };
     match &entry.node {
@@ -75,7 +80,8 @@ pub fn line(path: &TreePath, entry: &Entry) -> Result<Line, ReadError> {
         Node::Whiteout => return Ok(line),
         Node::Directory { opaque } => line.opaque = *opaque,
         Node::File(content) => {
-            (line.size, line.digest) = (Some(content.size()), Some(digest(content)?));
+            (line.size, line.digest) =
+                (Some(content.size()), Some(known.map_or_else(|| digest(content), Ok)?));
         }
         Node::Symlink(target) => line.target = Some(escape(target)),
         Node::Device(device) => (line.major, line.minor) = (Some(device.major), Some(device.minor)),
@@ -107,7 +113,11 @@ pub fn kind(node: &Node) -> &'static str {
     }
 }
 
-fn digest(content: &Content) -> Result<Digest, ReadError> {
+/// Reads a file's bytes for their digest.
+///
+/// # Errors
+/// The file cannot be read or is not what it was.
+pub fn digest(content: &Content) -> Result<Digest, ReadError> {
     let mut hasher = Hasher::new();
     content.copy_to(&mut hasher)?;
     Ok(hasher.finish())
@@ -118,9 +128,25 @@ fn digest(content: &Content) -> Result<Digest, ReadError> {
 /// # Errors
 /// A file cannot be read or is not what it was, or `out` cannot be written.
 pub fn write(tree: &Tree, out: &mut (impl Write + ?Sized)) -> Result<Digest, ReadError> {
+    write_with(tree, &|_| None, out)
+}
+
+/// Computes the tree digest, reading only files whose digest `known` does not say.
+///
+/// # Errors
+/// A file cannot be read or is not what it was.
+pub fn tree_digest(tree: &Tree, known: &dyn Fn(&TreePath) -> Option<Digest>) -> Result<Digest, ReadError> {
+    write_with(tree, known, &mut std::io::sink())
+}
+
+fn write_with(
+    tree: &Tree,
+    known: &dyn Fn(&TreePath) -> Option<Digest>,
+    out: &mut (impl Write + ?Sized),
+) -> Result<Digest, ReadError> {
     let mut hasher = Hasher::new();
     for (path, entry) in tree {
-        let mut bytes = json::encode(&line(path, entry)?);
+        let mut bytes = json::encode(&line_with(path, entry, known(path))?);
         bytes.push(b'\n');
         hasher.update(&bytes);
         out.write_all(&bytes).map_err(ReadError::Write)?;

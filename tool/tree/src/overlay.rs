@@ -334,4 +334,20 @@ mod tests {
         assert_eq!(lists("/d/sub"), [Some(list("u::rwx,u:7:rwx,g::r-x,m::---,o::---")), Some(default)]);
         assert_eq!(lists("/plain"), [None, None]);
     }
+
+    #[test]
+    fn a_tar_holds_the_form_but_is_no_layer() {
+        let form = overlay(
+            &[&Tree::default()],
+            &layer(&[("/o", opaque(directory(0o700, 5))), ("/w", Entry::whiteout())]),
+        );
+        let scratch = rustix::fs::memfd_create("tar", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
+        let mut file = cap_std::fs::File::from_std(scratch.into());
+        crate::tar::write(&form, &mut file).expect("in memory");
+        let (file, shown) = (std::sync::Arc::new(file), std::path::Path::new("disk.tar").into());
+        let read = crate::tar::read_file_system(std::sync::Arc::clone(&file), std::sync::Arc::clone(&shown));
+        assert_eq!(self::shown(&read.expect("a file system")), self::shown(&form));
+        let refused = crate::tar::read(file, shown).expect_err("not a layer").to_string();
+        assert!(refused.contains("`disk.tar`"), "{refused}");
+    }
 }

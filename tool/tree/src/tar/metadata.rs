@@ -1,6 +1,6 @@
 //! From an entry's headers to the metadata of a path.
 
-use ociseed_spec::{Acl, FileMode, Owner, OwnerName, XattrName, XattrValue};
+use ociseed_spec::{Acl, FileMode, Owner, OwnerName, XattrError, XattrName, XattrValue};
 
 use super::error::{TarProblem, shown};
 use super::members::{Kind, Member};
@@ -10,8 +10,26 @@ use crate::{Stat, Xattrs};
 /// The size of an access list that says no more than a mode: a version and three entries.
 const MODE_ONLY: usize = 4 + 3 * 8;
 
+/// What names of xattrs a tar may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Those of a layer, which makes overlay metadata of whiteouts alone.
+    Layer,
+    /// Also those that overlayfs gives a meaning.
+    FileSystem,
+}
+
+impl Names {
+    fn parse(self, name: &[u8]) -> Result<XattrName, XattrError> {
+        match self {
+            Self::Layer => XattrName::parse(name),
+            Self::FileSystem => XattrName::of_file_system(name),
+        }
+    }
+}
+
 /// Returns an entry's metadata.
-pub(super) fn stat(member: &Member, shared: &Records) -> Result<Stat, TarProblem> {
+pub(super) fn stat(member: &Member, shared: &Records, names: Names) -> Result<Stat, TarProblem> {
     let owner = Owner { uid: id("uid", member.uid)?, gid: id("gid", member.gid)? };
     let mut stat = Stat::new(FileMode::new(member.mode), owner, member.mtime);
     let name = |bytes: &[u8]| (!bytes.is_empty()).then(|| OwnerName::parse(bytes)).transpose();
@@ -19,7 +37,7 @@ pub(super) fn stat(member: &Member, shared: &Records) -> Result<Stat, TarProblem
     if user.is_some() || group.is_some() {
         stat.set_names(user, group);
     }
-    for (name, value) in xattrs(member, shared)? {
+    for (name, value) in xattrs(member, shared, names)? {
         stat.set_xattr(name, value);
     }
     Ok(stat)
@@ -32,7 +50,7 @@ fn id(field: &'static str, number: u64) -> Result<u32, TarProblem> {
 }
 
 /// Returns the xattrs, whichever way they are spelt; `SCHILY.xattr.` says most exactly what they are.
-fn xattrs(member: &Member, shared: &Records) -> Result<Xattrs, TarProblem> {
+fn xattrs(member: &Member, shared: &Records, names: Names) -> Result<Xattrs, TarProblem> {
     let mut xattrs = Xattrs::new();
     for (key, text, directories) in
         [("SCHILY.acl.access", Acl::ACCESS_XATTR, false), ("SCHILY.acl.default", Acl::DEFAULT_XATTR, true)]
@@ -49,12 +67,12 @@ fn xattrs(member: &Member, shared: &Records) -> Result<Xattrs, TarProblem> {
             let (name, value) = (percent_decoded(name), base64_decoded(value));
             let broken = || TarProblem::Record(shown(key));
             let (name, value) = name.zip(value).ok_or_else(broken)?;
-            xattrs.insert(XattrName::parse(&name)?, XattrValue::new(&value)?);
+            xattrs.insert(names.parse(&name)?, XattrValue::new(&value)?);
         }
     }
     for (key, value) in member.records.attributes(shared) {
         if let Some(name) = key.strip_prefix(SCHILY_XATTR) {
-            xattrs.insert(XattrName::parse(name)?, XattrValue::new(value)?);
+            xattrs.insert(names.parse(name)?, XattrValue::new(value)?);
         }
     }
     // A list without entries is what Linux takes as none: written where a directory would give its own.

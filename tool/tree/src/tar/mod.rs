@@ -17,8 +17,8 @@ mod write;
 pub(crate) use error::shown;
 pub use error::{InvalidTar, Place, TarError, TarProblem};
 pub use list::{Listed, list};
-pub use read::read;
 pub(crate) use read::read_part;
+pub use read::{read, read_file_system};
 pub use write::{add_to, content, extents, write};
 
 /// What a whiteout's name begins with (OCI image specification, "Whiteouts").

@@ -15,7 +15,7 @@ use ociseed_spec::{Device, DeviceKind, TreePath};
 
 use super::error::{Fault, Place, TarError, TarProblem, shown};
 use super::members::{Kind, Member, Members};
-use super::metadata;
+use super::metadata::{self, Names};
 use super::records::Records;
 use super::sparse::PIECE_COST;
 use super::{OPAQUE, RESERVED, WHITEOUT};
@@ -40,10 +40,25 @@ pub fn read(file: Arc<File>, shown: Arc<Path>) -> Result<Tree, TarError> {
     }
 }
 
+/// Reads a plain tar of a file system, as of a disk: directories may bear the xattrs of overlayfs.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file_system(file: Arc<File>, shown: Arc<Path>) -> Result<Tree, TarError> {
+    match Part::whole(file) {
+        Ok(part) => read_with(part, shown, Names::FileSystem),
+        Err(source) => Err(TarError::Read { archive: shown.to_path_buf(), source }),
+    }
+}
+
 /// Reads a plain tar that is a part of a file.
 pub(crate) fn read_part(part: Part, shown: Arc<Path>) -> Result<Tree, TarError> {
+    read_with(part, shown, Names::Layer)
+}
+
+fn read_with(part: Part, shown: Arc<Path>, xattrs: Names) -> Result<Tree, TarError> {
     let data = Data { file: HostFile::opened(Arc::clone(&part.file), Arc::clone(&shown)), at: part.at };
-    let mut collected = Collected::new(most_bytes(part.left()));
+    let mut collected = Collected::new(most_bytes(part.left()), xattrs);
     let mut members = Members::new(part);
     let mut walk = || {
         while let Some(member) = members.next()? {
@@ -137,12 +152,13 @@ struct Collected {
     bytes: u64,
     holes: u64,
     max_holes: u64,
+    xattrs: Names,
 }
 
 impl Collected {
-    fn new(max_holes: u64) -> Self {
+    fn new(max_holes: u64, xattrs: Names) -> Self {
         let (entries, opaque, names) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { entries, opaque, files: Vec::new(), names, count: 0, bytes: 0, holes: 0, max_holes }
+        Self { entries, opaque, files: Vec::new(), names, count: 0, bytes: 0, holes: 0, max_holes, xattrs }
     }
 
     fn add(&mut self, member: &Member, shared: &Records, data: &Data) -> Result<(), TarProblem> {
@@ -162,10 +178,11 @@ impl Collected {
             }
             Meaning::Whiteout(path) => self.put(path, Entry::whiteout()),
             Meaning::Path(path) if member.kind == Kind::Link => {
-                self.link(path, &member.link, metadata::stat(member, shared)?)
+                self.link(path, &member.link, metadata::stat(member, shared, self.xattrs)?)
             }
             Meaning::Path(path) => {
-                let entry = Entry { stat: metadata::stat(member, shared)?, node: node(member, data)? };
+                let entry =
+                    Entry { stat: metadata::stat(member, shared, self.xattrs)?, node: node(member, data)? };
                 self.put(path, entry)
             }
         }
