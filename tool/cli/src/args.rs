@@ -22,9 +22,9 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Build what a spec names.
     Build(BuildArgs),
-    /// Show what is in a layer, image, bundle, seed or preseed directory.
+    /// Show what is in a layer, image, bundle, seed, preseed directory or disk.
     Inspect(InspectArgs),
-    /// Hash everything in a layer, image, bundle, seed, preseed directory or output directory.
+    /// Hash everything in a layer, image, bundle, seed, preseed directory, disk or output directory.
     Verify(VerifyArgs),
     /// Show what changed between two layers, images, bundles, seeds or output directories.
     Diff(DiffArgs),
@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Arrange a seed for one engine (for build systems).
     #[command(after_help = help::STORE)]
     Store(OutOnlyArgs),
+    /// Write a seed, layer, image or store as a file system or archive (for build systems).
+    #[command(after_help = help::DISK)]
+    Disk(StepArgs),
     /// Look at the cache of `build`, or make it smaller.
     Cache(CacheArgs),
     /// Print a script that completes commands and flags in a shell.
@@ -60,7 +63,7 @@ pub(crate) struct BuildArgs {
     /// The spec: TOML, or JSON where the name ends with `.json`.
     #[arg(value_name = "SPEC")]
     pub(crate) spec: PathBuf,
-    /// What to build: `layer.NAME`, `image.NAME`, `index.NAME`, `bundle.NAME`, `seed.NAME`, `store.NAME.ENGINE`; everything unless named.
+    /// What to build: `layer.NAME`, `image.NAME`, `index.NAME`, `bundle.NAME`, `seed.NAME`, `store.NAME.ENGINE`, `disk.NAME`; everything unless named.
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// The directory to write to.
@@ -178,7 +181,7 @@ pub(crate) struct DiffArgs {
 pub(crate) struct StepArgs {
     #[command(flatten)]
     pub(crate) step: OutOnlyArgs,
-    /// Where to write the layer metadata.
+    /// Where to write the metadata of what is made.
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata: Option<PathBuf>,
 }

@@ -5,6 +5,7 @@
 //! was there before.
 
 mod check;
+mod disks;
 mod images;
 mod layers;
 mod made;
@@ -244,6 +245,7 @@ impl Build<'_> {
             TargetName::Bundle(key) => self.bundle(step, key, &progress),
             TargetName::Seed(key) => self.seed(step, key, &progress),
             TargetName::Store(key, Engine::Archives) => self.archives(step, key, &progress),
+            TargetName::Disk(key) => self.disk(step, key, &progress),
         }?;
         progress.done();
         Ok(())

@@ -1,6 +1,6 @@
 //! The images in something that the command line names, and their file systems.
 
-use std::io::Seek as _;
+use std::io::{Read, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -85,10 +85,20 @@ fn of_source<'a>(source: &'a dyn Source, archive: Option<&'a str>) -> Result<Vec
 /// Reads the files of a layer blob, checking its digest.
 fn of_blob(source: &dyn Source, blob: &BlobRef, scratch: &Scratch) -> Result<Tree, Failure> {
     let place = format!("layer {}", blob.digest);
-    let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(&place, error);
-    let reader = source.open_blob(&blob.digest, blob.size).map_err(|error| fail(&error))?;
-    let shown: Arc<Path> = Path::new(&place).into();
-    let plain = spool(reader, blob.size, &mut || scratch.file()).map_err(|error| fail(&error))?;
+    let reader = source.open_blob(&blob.digest, blob.size);
+    of_reader(reader.map_err(|error| Failure::because(&place, &error))?, blob.size, &place, scratch)
+}
+
+/// Reads the files of a layer of `size` bytes; whether it is the right one is for the reader to check.
+pub(crate) fn of_reader(
+    reader: impl Read,
+    size: u64,
+    place: &str,
+    scratch: &Scratch,
+) -> Result<Tree, Failure> {
+    let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(place, error);
+    let shown: Arc<Path> = Path::new(place).into();
+    let plain = spool(reader, size, &mut || scratch.file()).map_err(|error| fail(&error))?;
     read_archive(plain, shown, &mut || scratch.file()).map_err(|error| fail(&error))
 }
 

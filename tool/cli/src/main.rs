@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bundle(args) => step::bundle::run(&args),
         Command::Seed(args) => step::seed::run(&args),
         Command::Store(args) => step::store::run(&args),
+        Command::Disk(args) => step::disk::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

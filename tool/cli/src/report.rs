@@ -22,7 +22,7 @@ pub(crate) struct Report {
 pub(crate) struct Target {
     /// Below the output directory.
     pub(crate) path: String,
-    /// The layer metadata of a layer, below the output directory.
+    /// The metadata of a layer or disk, below the output directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metadata: Option<String>,
     /// The digest of what names it: the layer blob, the manifest, the lock, or the file itself.
@@ -36,6 +36,9 @@ pub(crate) struct Target {
     /// The seed id, of a seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed_id: Option<Digest>,
+    /// The digest of the lock in it, of a disk with a seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lock: Option<Digest>,
     /// Bytes that a store has more than once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repeated_bytes: Option<u64>,

@@ -50,6 +50,10 @@ impl Source for Watched<'_> {
         self.source.find(digest)
     }
 
+    fn has(&self, digest: &Digest) -> bool {
+        self.source.has(digest)
+    }
+
     fn index(&self) -> &[IndexEntry] {
         self.source.index()
     }

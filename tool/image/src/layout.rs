@@ -71,13 +71,15 @@ impl<'a> Item<'a> {
 
 /// Makes an image layout, with the content that `blob` finds for digests of blobs, and `extra` files beside it.
 ///
+/// A blob for which it finds nothing is left out.
+///
 /// # Errors
 /// Whatever `blob` returns.
 pub fn layout_tree<E>(
     named: &[Named<'_>],
     carried: &Carried,
     extra: &[(&str, Vec<u8>)],
-    mut blob: impl FnMut(&Digest, u64) -> Result<Content, E>,
+    mut blob: impl FnMut(&Digest, u64) -> Result<Option<Content>, E>,
 ) -> Result<Tree, E> {
     let mut blobs: BTreeMap<Digest, Content> = BTreeMap::new();
     let mut wanted = carried.blobs.clone();
@@ -94,8 +96,10 @@ pub fn layout_tree<E>(
         }
     }
     for (digest, size) in wanted {
-        if let Slot::Vacant(slot) = blobs.entry(digest) {
-            slot.insert(blob(&digest, size)?);
+        if let Slot::Vacant(slot) = blobs.entry(digest)
+            && let Some(content) = blob(&digest, size)?
+        {
+            slot.insert(content);
         }
     }
     let mut files: Vec<(String, Content)> = vec![

@@ -44,7 +44,7 @@ fn tree(
     let find = |digest: &Digest, size: u64| {
         let bytes = blobs.get(digest).ok_or(*digest)?;
         assert_eq!(bytes.len() as u64, size);
-        Ok::<_, Digest>(Content::bytes(bytes.as_slice()))
+        Ok::<_, Digest>(Some(Content::bytes(bytes.as_slice())))
     };
     layout_tree(named, carried, extra, find).expect("every blob is there")
 }
@@ -153,7 +153,8 @@ fn zstd_is_refused_where_docker_could_not_read_it() {
 fn a_blob_that_is_nowhere_is_an_error() {
     let (images, _) = images(Compression::None);
     let name = name("a.org/x:1");
-    let missing =
-        layout_tree(&[Named::image(&name, &images[0])], &Carried::default(), &[], |digest, _| Err(*digest));
+    let missing = layout_tree(&[Named::image(&name, &images[0])], &Carried::default(), &[], |digest, _| {
+        Err::<Option<Content>, _>(*digest)
+    });
     assert_eq!(missing.expect_err("no blobs"), images[0].layers()[0].blob.digest);
 }

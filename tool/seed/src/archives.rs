@@ -59,7 +59,9 @@ pub fn arrange<E>(
     let (mut written, mut distinct) = (0, BTreeMap::new());
     for ((namespace, file), entries) in group(seed)? {
         let named: Vec<_> = entries.iter().map(|entry| Named::image(&entry.name, &entry.image)).collect();
-        let layout = layout_tree(&named, &Carried::default(), &[], &mut blob).map_err(ArchivesError::Blob)?;
+        let layout =
+            layout_tree(&named, &Carried::default(), &[], |digest, size| blob(digest, size).map(Some));
+        let layout = layout.map_err(ArchivesError::Blob)?;
         for layer in entries[0].image.layers() {
             written += layer.blob.size;
             distinct.insert(layer.blob.digest, layer.blob.size);

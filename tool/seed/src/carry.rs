@@ -56,7 +56,7 @@ impl Carry<'_> {
     /// Adds a manifest or index and all that it leads to.
     fn add(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), ReadImageError> {
         let blob = descriptor.blob();
-        let Some(source) = self.sources.iter().find(|source| source.find(&blob.digest).is_some()) else {
+        let Some(source) = self.sources.iter().find(|source| source.has(&blob.digest)) else {
             // An index may name platforms that nobody copied.
             return Ok(());
         };
@@ -108,7 +108,7 @@ fn find_referrers(
     for descriptor in listed {
         let blob = descriptor.blob();
         let document = is_index(&blob.media_type) || is_manifest(&blob.media_type);
-        if !document || source.find(&blob.digest).is_none() || !seen.insert(blob.digest) {
+        if !document || !source.has(&blob.digest) || !seen.insert(blob.digest) {
             continue;
         }
         let (_, document) = read_document(source, blob)?;

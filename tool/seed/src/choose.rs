@@ -127,7 +127,7 @@ impl Leaves {
         depth: usize,
     ) -> Result<(), ReadImageError> {
         let blob = descriptor.blob();
-        let here = source.find(&blob.digest).is_some();
+        let here = source.has(&blob.digest);
         if is_index(&blob.media_type) && here {
             let depth = depth.checked_sub(1).ok_or(ReadImageError::Depth { digest: blob.digest })?;
             if let (_, Document::Index(index)) = read_document(source, blob)? {

@@ -7,6 +7,7 @@ pub mod archives;
 mod carry;
 mod choose;
 mod images;
+pub mod medium;
 mod read;
 mod seed;
 pub mod verify;

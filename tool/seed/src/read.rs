@@ -120,7 +120,7 @@ fn images_of(
     depth: usize,
     images: &mut Vec<Image>,
 ) -> Result<(), ReadImageError> {
-    let here = |listed: &&Descriptor| source.find(&listed.blob().digest).is_some();
+    let here = |listed: &&Descriptor| source.has(&listed.blob().digest);
     for blob in index.manifests().iter().filter(here).map(Descriptor::blob) {
         if !is_index(&blob.media_type) && !is_manifest(&blob.media_type) {
             continue;
@@ -131,7 +131,7 @@ fn images_of(
                 images_of(source, &nested, depth, images)?;
             }
             // A manifest alone is no image: some tools copy all of these and one platform's layers.
-            Document::Manifest(manifest) if source.find(&manifest.config().blob().digest).is_none() => {}
+            Document::Manifest(manifest) if !source.has(&manifest.config().blob().digest) => {}
             Document::Manifest(manifest) if manifest.has_image_config() => {
                 images.push(read_image(source, blob)?);
             }

@@ -78,10 +78,11 @@ impl Seed {
     ///
     /// # Errors
     /// Whatever `blob` returns.
-    pub fn host_form<E>(&self, blob: impl FnMut(&Digest, u64) -> Result<Content, E>) -> Result<Tree, E> {
+    pub fn host_form<E>(&self, mut blob: impl FnMut(&Digest, u64) -> Result<Content, E>) -> Result<Tree, E> {
         let named: Vec<_> =
             self.entries.iter().map(|entry| Named::image(&entry.name, &entry.image)).collect();
-        layout_tree(&named, &Carried::default(), &[(lock::FILE_NAME, self.lock.encode())], blob)
+        let lock = [(lock::FILE_NAME, self.lock.encode())];
+        layout_tree(&named, &Carried::default(), &lock, |digest, size| blob(digest, size).map(Some))
     }
 }
 

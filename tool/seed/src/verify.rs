@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use ociseed_image::{Document, Image, IndexDocument, is_index, is_manifest};
-use ociseed_spec::lock::{BlobRef, Lock, LockedImage};
+use ociseed_spec::lock::{BlobRef, LayerBlobs, Lock, LockedImage};
 use ociseed_spec::{ChainId, DiffId, Digest, Hasher};
 use ociseed_store::{IndexEntry, Source};
 use ociseed_tree::decompress;
 
+use crate::images::read_images;
 use crate::read::{MAX_DEPTH, ReadImageError, read_document, read_image};
 
 /// What a check found.
@@ -23,7 +24,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn problem(&mut self, error: &(dyn std::error::Error + 'static)) {
+    pub(crate) fn problem(&mut self, error: &(dyn std::error::Error + 'static)) {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -36,7 +37,16 @@ impl Findings {
 
 /// Hashes every blob of a layout or archive, and every layer's tar, and compares them with what names them.
 pub fn verify_images(source: &dyn Source, findings: &mut Findings) {
+    verify_images_with(source, LayerBlobs::All, findings);
+}
+
+/// Does as [`verify_images`], where layers may be left out.
+pub(crate) fn verify_images_with(source: &dyn Source, layers: LayerBlobs, findings: &mut Findings) {
     let mut seen = BTreeSet::new();
+    if layers == LayerBlobs::Metadata {
+        // A layer that is there all the same is hashed below, as all that no image names.
+        seen.extend(missing_layers(source));
+    }
     for entry in source.index() {
         verify_entry(source, &entry.blob, MAX_DEPTH, &mut seen, findings);
     }
@@ -50,6 +60,14 @@ pub fn verify_images(source: &dyn Source, findings: &mut Findings) {
             verify_blob(source, &BlobRef { media_type: String::new(), digest, size }, None, findings);
         }
     }
+}
+
+/// Returns the layers that images have and the source has not.
+fn missing_layers(source: &dyn Source) -> Vec<Digest> {
+    // What cannot be read is found when it is checked.
+    let images = read_images(source).unwrap_or_default();
+    let layers = images.iter().flat_map(|(_, image)| image.layers()).map(|layer| layer.blob.digest);
+    layers.filter(|digest| !source.has(digest)).collect()
 }
 
 /// Checks what an index lists, and all that it leads to.
@@ -104,7 +122,7 @@ fn verify_members(
     findings: &mut Findings,
 ) {
     let listed = index.manifests();
-    let here: Vec<_> = listed.iter().filter(|listed| source.find(&listed.blob().digest).is_some()).collect();
+    let here: Vec<_> = listed.iter().filter(|listed| source.has(&listed.blob().digest)).collect();
     if here.is_empty() && !listed.is_empty() {
         findings.problems.push(format!("index {}: nothing that it lists is here", blob.digest));
     }

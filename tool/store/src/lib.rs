@@ -28,4 +28,4 @@ pub use layout::{BlobFile, Layout, LayoutError};
 pub use names::full_name;
 #[cfg(feature = "builder")]
 pub use source::{Place, Source};
-pub use verified::{BlobError, VerifiedReader};
+pub use verified::{BlobError, VerifiedReader, read_all};

@@ -41,6 +41,11 @@ pub trait Source {
     /// Finds a blob without reading it.
     fn find(&self, digest: &Digest) -> Option<Place>;
 
+    /// Tells whether a blob is there.
+    fn has(&self, digest: &Digest) -> bool {
+        self.find(digest).is_some()
+    }
+
     /// Returns what the index lists.
     fn index(&self) -> &[IndexEntry];
 

@@ -89,7 +89,7 @@ impl<R: Read> VerifiedReader<R> {
 
     /// Forgets what kind of reader is inside.
     #[cfg(feature = "builder")]
-    pub(crate) fn boxed<'a>(self) -> VerifiedReader<Box<dyn Read + 'a>>
+    pub fn boxed<'a>(self) -> VerifiedReader<Box<dyn Read + 'a>>
     where
         R: 'a,
     {
@@ -131,7 +131,10 @@ impl<R: Read> Read for VerifiedReader<R> {
 }
 
 /// Reads a whole blob into memory.
-pub(crate) fn read_all<R: Read>(mut reader: VerifiedReader<R>, limit: u64) -> Result<Vec<u8>, BlobError> {
+///
+/// # Errors
+/// It cannot be read, has other content than its digest says, or more than `limit` bytes.
+pub fn read_all<R: Read>(mut reader: VerifiedReader<R>, limit: u64) -> Result<Vec<u8>, BlobError> {
     let (digest, size, place) = (reader.digest, reader.size, reader.place.clone());
     if size > limit {
         return Err(BlobError::TooLarge { digest, size, limit });

@@ -19,6 +19,7 @@ pub mod listing;
 mod overlay;
 mod part;
 mod pieces;
+mod reader;
 mod select;
 mod spool;
 pub mod tar;
@@ -34,6 +35,7 @@ pub use directory::{
 pub use flatten::flatten;
 pub use overlay::overlay;
 pub use pieces::{Pieces, Take};
+pub use reader::ContentReader;
 pub use select::Selection;
 pub use spool::{ArchiveError, Scratch, SpoolError, read_archive, spool};
 pub use tree::{Entry, Node, Stat, Tree, Xattrs};

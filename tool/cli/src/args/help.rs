@@ -102,6 +102,16 @@ A parameter file:
    \"seed\":{\"image\":[{\"image\":\"web\",\"name\":\"docker.io/library/web:1\"}]},
    \"blobs\":[{\"layer\":\"site\",\"metadata\":\"meta\"}]}";
 
+pub(crate) const DISK: &str = "\
+Examples:
+  ociseed disk --params disk.json --out seed.erofs --metadata disk.json
+
+A parameter file:
+  {\"version\":1,\"inputs\":{\"web\":\"web.json\",\"site\":\"site.tar.zst\",\"meta\":\"site.json\"},
+   \"disk\":{\"medium\":\"erofs\",\"seed\":\"appliance\"},
+   \"seed\":{\"image\":[{\"image\":\"web\",\"name\":\"docker.io/library/web:1\"}]},
+   \"blobs\":[{\"layer\":\"site\",\"metadata\":\"meta\"}]}";
+
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
   source <(ociseed completions bash)

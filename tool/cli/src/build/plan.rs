@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ociseed_spec::Key;
-use ociseed_spec::file::{Spec, closest};
+use ociseed_spec::file::{DiskSource, Spec, closest};
 use ociseed_spec::lock::Engine;
 
 use crate::failure::Failure;
@@ -19,6 +19,7 @@ pub(crate) enum TargetName {
     Bundle(Key),
     Seed(Key),
     Store(Key, Engine),
+    Disk(Key),
 }
 
 impl fmt::Display for TargetName {
@@ -37,6 +38,7 @@ impl TargetName {
             Self::Index(key) => ("index", key.to_string()),
             Self::Bundle(key) => ("bundle", key.to_string()),
             Self::Seed(key) => ("seed", key.to_string()),
+            Self::Disk(key) => ("disk", key.to_string()),
             Self::Store(key, engine) => ("store", format!("{key}.{}", engine.as_str())),
         }
     }
@@ -119,10 +121,24 @@ fn needs(spec: &Spec, step: &TargetName) -> BTreeSet<TargetName> {
             let indexes = spec.indexes.values().cloned().map(TargetName::Index);
             spec.images.values().map(image).chain(indexes).collect()
         }
-        TargetName::Seed(key) | TargetName::Store(key, _) => {
-            spec.seed[key].image.iter().map(|entry| image(&entry.image)).collect()
-        }
+        TargetName::Seed(key) | TargetName::Store(key, _) => images_of(spec, key),
+        TargetName::Disk(key) => match disk_source(spec, key) {
+            DiskSource::Seed(seed) => images_of(spec, seed),
+            DiskSource::Store(store) => images_of(spec, &store.seed),
+            DiskSource::Layer(layer) => [TargetName::Layer(layer.clone())].into(),
+            DiskSource::Image(key) => [image(key)].into(),
+        },
     }
+}
+
+/// Returns the images of a seed.
+fn images_of(spec: &Spec, seed: &Key) -> BTreeSet<TargetName> {
+    spec.seed[seed].image.iter().map(|entry| TargetName::Image(entry.image.clone())).collect()
+}
+
+/// Returns what a disk is made of.
+pub(crate) fn disk_source<'a>(spec: &'a Spec, disk: &Key) -> DiskSource<'a> {
+    spec.disk[disk].source().expect("checked when the spec was read")
 }
 
 fn all_targets(spec: &Spec) -> BTreeSet<TargetName> {
@@ -135,7 +151,8 @@ fn all_targets(spec: &Spec) -> BTreeSet<TargetName> {
         .seed
         .iter()
         .flat_map(|(key, seed)| seed.stores.iter().map(|engine| TargetName::Store(key.clone(), *engine)));
-    layers.chain(images).chain(indexes).chain(bundles).chain(seeds).chain(stores).collect()
+    let disks = spec.disk.keys().cloned().map(TargetName::Disk);
+    layers.chain(images).chain(indexes).chain(bundles).chain(seeds).chain(stores).chain(disks).collect()
 }
 
 fn find(name: &str, all: &BTreeSet<TargetName>) -> Result<TargetName, Failure> {

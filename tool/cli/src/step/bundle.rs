@@ -57,7 +57,7 @@ pub(crate) fn tree(
         extra.push((MANIFEST_FILE, manifest));
     }
     let carried = blobs.carry(&named, from, spec.referrers)?;
-    layout_tree(&named, &carried, &extra, |digest, size| blobs.content(digest, size))
+    layout_tree(&named, &carried, &extra, |digest, size| blobs.content(digest, size).map(Some))
 }
 
 /// Returns how a bundle leaves.

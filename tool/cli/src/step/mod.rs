@@ -1,6 +1,7 @@
 //! The steps of a build, one a module: what `build` runs and what Bazel and Nix call.
 
 pub(crate) mod bundle;
+pub(crate) mod disk;
 mod documents;
 pub(crate) mod image;
 pub(crate) mod index;

@@ -1,7 +1,7 @@
 //! The step `store`: a seed arranged for one engine.
 
 use ociseed_seed::Seed;
-use ociseed_seed::archives::{self, Archives, ArchivesError};
+use ociseed_seed::archives::{self, Archives, ArchivesError, SameFileError};
 use ociseed_spec::file::{ArchivesOptions, SeedSpec, StoreForm};
 use ociseed_spec::lock::Engine;
 use ociseed_spec::params::StoreParams;
@@ -36,9 +36,12 @@ pub(crate) fn archives(seed: &Seed, spec: &SeedSpec, blobs: &Blobs) -> Result<(A
     let arranged = archives::arrange(seed, &options, |digest, size| blobs.content(digest, size));
     let arranged = arranged.map_err(|error| match error {
         ArchivesError::Blob(failure) => failure,
-        ArchivesError::SameFile(error) => {
-            Failure::usage(error.to_string()).hint("give one of them another `file`".to_owned())
-        }
+        ArchivesError::SameFile(error) => same_file(&error),
     })?;
     Ok((arranged, form))
+}
+
+/// Says that two images would be one file.
+pub(crate) fn same_file(error: &SameFileError) -> Failure {
+    Failure::usage(error.to_string()).hint("give one of them another `file`".to_owned())
 }

@@ -66,22 +66,38 @@ pub(crate) fn write_tar_hashed(
     progress: &dyn Fn(u64),
     out: &mut dyn Write,
 ) -> Result<Digest, Failure> {
-    struct Tee<'a>(&'a mut dyn Write, Hasher, &'a dyn Fn(u64));
+    let mut watched = Watched::new(out, progress);
+    write_tar(tree, &mut watched).map_err(|error| read_failure(path, error))?;
+    Ok(watched.finish().finish())
+}
 
-    impl Write for Tee<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = self.0.write(bytes)?;
-            self.1.update(&bytes[..count]);
-            (self.2)(count as u64);
-            Ok(count)
-        }
+/// Hashes what is written, and tells how many more bytes are done.
+pub(crate) struct Watched<'a> {
+    out: &'a mut dyn Write,
+    hasher: Hasher,
+    progress: &'a dyn Fn(u64),
+}
 
-        fn flush(&mut self) -> io::Result<()> {
-            self.0.flush()
-        }
+impl<'a> Watched<'a> {
+    pub(crate) fn new(out: &'a mut dyn Write, progress: &'a dyn Fn(u64)) -> Self {
+        Self { out, hasher: Hasher::new(), progress }
     }
 
-    let mut tee = Tee(out, Hasher::new(), progress);
-    write_tar(tree, &mut tee).map_err(|error| read_failure(path, error))?;
-    Ok(tee.1.finish())
+    /// Returns the hash of all that was written.
+    pub(crate) fn finish(self) -> Hasher {
+        self.hasher
+    }
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        (self.progress)(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }

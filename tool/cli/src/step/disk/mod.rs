@@ -1,0 +1,50 @@
+//! The step `disk`: a seed in medium form, a layer, an image's file system or a store, as one medium.
+
+mod tree;
+mod write;
+
+use ociseed_spec::file::DiskSource;
+use ociseed_spec::json;
+use ociseed_spec::params::DiskParams;
+
+use crate::args::StepArgs;
+use crate::blobs::Blobs;
+use crate::failure::Failure;
+use crate::inputs::Inputs;
+use crate::output::{OutDir, write_document};
+use crate::scratch::Scratch;
+use crate::step::{read_image, read_params, seed};
+
+pub(crate) use tree::{DiskTree, Making};
+pub(crate) use write::write_in;
+
+/// Runs `ociseed disk`.
+pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
+    let params = read_params(&args.step.params, DiskParams::parse)?;
+    let inputs = Inputs::of_step(&params.inputs, &args.step.inputs, &params)?;
+    let spec = &params.disk;
+    let source = spec.source().map_err(|error| Failure::usage(format!("`disk`: {error}")))?;
+    let (out, name) = OutDir::of_output(&args.step.out)?;
+    let stage = out.stage()?;
+    let (blobs, scratch) = (Blobs::of_params(&params.blobs, &inputs)?, Scratch::new(stage.out()));
+    let making = Making { medium: spec.medium, blobs: &blobs, scratch: &scratch };
+    let made = match source {
+        DiskSource::Layer(key) => making.layer(&inputs.find(key.as_str(), "`disk.layer`")?)?,
+        DiskSource::Image(key) => making.image(&read_image(&inputs, key.as_str(), "`disk.image`")?)?,
+        DiskSource::Seed(_) | DiskSource::Store(_) => {
+            let missing = || Failure::usage("a disk of a seed or store needs the parameter `seed`");
+            let table = params.seed.as_ref().ok_or_else(missing)?;
+            let seed = seed::of_params(table, &inputs)?;
+            match source {
+                DiskSource::Store(store) => making.store(&seed, table, store.engine)?,
+                _ => making.seed(&seed, table)?,
+            }
+        }
+    };
+    let metadata = write_in(&made, spec, &stage.out(), &name, &|_| ())?;
+    stage.commit(&name, &out, &name, true)?;
+    match &args.metadata {
+        None => Ok(()),
+        Some(path) => write_document(path, &json::encode(&metadata)),
+    }
+}

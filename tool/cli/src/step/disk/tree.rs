@@ -1,0 +1,124 @@
+//! What a disk holds, before it is written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ociseed_image::Image;
+use ociseed_seed::Seed;
+use ociseed_seed::medium::{MediumError, MediumForm, MediumOptions, Unpacked};
+use ociseed_spec::file::{MediumKind, SeedSpec};
+use ociseed_spec::lock::{Engine, Lock, LockedLayer};
+use ociseed_spec::{Digest, TreePath};
+use ociseed_store::VerifiedReader;
+use ociseed_tree::{Node, Tree, flatten, listing, overlay, read_archive};
+use rayon::prelude::*;
+
+use crate::blobs::Blobs;
+use crate::failure::{Failure, chain};
+use crate::file_systems;
+use crate::inputs::Place;
+use crate::scratch::Scratch;
+use crate::step::store;
+
+/// What a disk holds.
+pub(crate) struct DiskTree {
+    pub(crate) tree: Tree,
+    /// What its files hold, where that is known.
+    pub(crate) digests: BTreeMap<TreePath, Digest>,
+    /// The lock in it, of a seed.
+    pub(crate) lock: Option<Lock>,
+}
+
+/// Makes such trees.
+pub(crate) struct Making<'a> {
+    pub(crate) medium: MediumKind,
+    pub(crate) blobs: &'a Blobs,
+    /// For what compressed layers hold.
+    pub(crate) scratch: &'a Scratch,
+}
+
+impl Making<'_> {
+    /// Takes a layer in overlay form, as if it lay over another one.
+    pub(crate) fn layer(&self, blob: &Place) -> Result<DiskTree, Failure> {
+        let file = blob.dir.open(&blob.path).map_err(|error| blob.failure(&error))?;
+        let shown = Path::new(&blob.shown).into();
+        let tree = read_archive(Arc::new(file), shown, &mut || self.scratch.file());
+        let tree = tree.map_err(|error| Failure::new(chain(&error)))?;
+        self.hashed(overlay(&[&Tree::default()], &tree))
+    }
+
+    /// Takes what a container of an image sees.
+    pub(crate) fn image(&self, image: &Image) -> Result<DiskTree, Failure> {
+        let layers = image.layers().iter().map(|layer| self.unpacked(&layer.blob.digest, layer.blob.size));
+        self.hashed(flatten(layers.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Takes a store of a seed.
+    pub(crate) fn store(&self, seed: &Seed, spec: &SeedSpec, engine: Engine) -> Result<DiskTree, Failure> {
+        let tree = match engine {
+            Engine::Archives => store::archives(seed, spec, self.blobs)?.0.tree,
+        };
+        Ok(DiskTree { tree, digests: BTreeMap::new(), lock: None })
+    }
+
+    /// Takes the medium form of a seed.
+    pub(crate) fn seed(&self, seed: &Seed, spec: &SeedSpec) -> Result<DiskTree, Failure> {
+        let whole_seconds = self.medium == MediumKind::Cpio;
+        let mut layers: BTreeMap<Digest, Arc<Unpacked>> = BTreeMap::new();
+        let unpacked = |layer: &LockedLayer| {
+            if let Some(known) = layers.get(&layer.digest) {
+                return Ok(Arc::clone(known));
+            }
+            let tree = self.unpacked(&layer.digest, layer.size)?;
+            let digests = hash_files(&tree)?;
+            let made = Arc::new(Unpacked { tree, digests });
+            layers.insert(layer.digest, Arc::clone(&made));
+            Ok(made)
+        };
+        let options = MediumOptions { spec, whole_seconds };
+        let form = seed.medium_form(options, unpacked, |digest, size| self.blobs.content(digest, size));
+        let MediumForm { tree, lock, digests } = form.map_err(|error| match error {
+            MediumError::Blob(failure) => failure,
+            MediumError::SameFile(error) => store::same_file(&error),
+            other => Failure::new(chain(&other)),
+        })?;
+        Ok(DiskTree { tree, digests, lock: Some(lock) })
+    }
+
+    /// Reads a layer blob, checking its digest.
+    fn unpacked(&self, digest: &Digest, size: u64) -> Result<Tree, Failure> {
+        let content = self.blobs.content(digest, size)?;
+        let place = format!("layer {digest}");
+        let reader = VerifiedReader::new(content.reader(), *digest, size, "the inputs".to_owned());
+        file_systems::of_reader(reader, size, &place, self.scratch)
+    }
+
+    fn hashed(&self, mut tree: Tree) -> Result<DiskTree, Failure> {
+        if self.medium == MediumKind::Cpio {
+            tree.cut_fractions();
+        }
+        let digests = match self.medium {
+            // Only here equal files share what they have.
+            MediumKind::Erofs => hash_files(&tree)?,
+            MediumKind::Tar | MediumKind::Cpio => BTreeMap::new(),
+        };
+        Ok(DiskTree { tree, digests, lock: None })
+    }
+}
+
+/// Hashes every file of a tree, on all threads.
+fn hash_files(tree: &Tree) -> Result<BTreeMap<TreePath, Digest>, Failure> {
+    let files: Vec<_> = tree
+        .iter()
+        .filter_map(|(path, entry)| match &entry.node {
+            Node::File(content) => Some((path, content)),
+            _ => None,
+        })
+        .collect();
+    let hashed = files.par_iter().map(|(path, content)| {
+        let digest = listing::digest(content).map_err(|error| Failure::new(chain(&error)))?;
+        Ok(((*path).clone(), digest))
+    });
+    hashed.collect()
+}
