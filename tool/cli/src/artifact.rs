@@ -8,10 +8,12 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
 use ociseed_image::{Image, Index};
+use ociseed_media::erofs;
+use ociseed_seed::medium::Medium;
 use ociseed_spec::lock::{self, Lock};
-use ociseed_spec::metadata::LayerMetadata;
+use ociseed_spec::metadata::{DiskMetadata, LayerMetadata};
 use ociseed_store::{Archive, Layout};
-use ociseed_tree::{decompress, tar};
+use ociseed_tree::{Tree, decompress, tar};
 
 use crate::failure::{Failure, chain};
 use crate::inputs::{argument_failure, read_document};
@@ -40,6 +42,12 @@ pub(crate) enum Artifact {
     Lock(Lock, Vec<u8>),
     /// A layer blob, or any other tar.
     Tar(StdFile),
+    /// A disk that holds a seed in medium form.
+    Medium(Box<Medium>),
+    /// A disk with other files.
+    Disk(Tree),
+    /// A disk's metadata.
+    DiskMetadata(DiskMetadata),
 }
 
 impl Artifact {
@@ -56,6 +64,9 @@ impl Artifact {
             Self::Metadata(_) => "layer metadata",
             Self::Lock(..) => "a lock",
             Self::Tar(_) => "a layer",
+            Self::Medium(_) => "a disk with a seed",
+            Self::Disk(_) => "a disk",
+            Self::DiskMetadata(_) => "disk metadata",
         }
     }
 
@@ -63,6 +74,7 @@ impl Artifact {
     pub(crate) fn lock(&self) -> Option<Lock> {
         match self {
             Self::Seed(_, bytes) => Lock::parse(bytes).ok(),
+            Self::Medium(medium) => Lock::parse(medium.lock()).ok(),
             Self::Lock(lock, _) => Some(lock.clone()),
             _ => None,
         }
@@ -113,23 +125,32 @@ impl Artifact {
     fn of_file(mut file: StdFile, path: &Path) -> Result<Self, Failure> {
         let shown = shown_path(path);
         let fail = |error: std::io::Error| Failure::because(format_args!("`{shown}`"), &error);
-        let mut first = [0; 1];
-        let count = file.read(&mut first).map_err(fail)?;
+        let mut head = Vec::new();
+        (&mut file).take(erofs::HEAD as u64).read_to_end(&mut head).map_err(fail)?;
         file.rewind().map_err(fail)?;
-        if count == 1 && first[0] == b'{' {
+        if head.first() == Some(&b'{') {
             return Self::of_document(read_document(file, &shown)?, path);
         }
+        if erofs::is_image(&head) {
+            let tree = erofs::read(Arc::new(File::from_std(file)), path);
+            return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
+        }
         let copy = |file: &StdFile| file.try_clone().map(File::from_std).map_err(fail);
-        let (mut layout, mut archives) = (false, false);
+        let (mut layout, mut archives, mut seed) = (false, false, false);
         let again = file.try_clone().map_err(fail)?;
         let listed = decompress(again).and_then(|tar| {
             tar::list(tar, |entry| {
                 layout |= matches!(entry.path.trim_start_matches("./"), "oci-layout" | "manifest.json");
+                seed |= entry.path == lock::FILE_NAME;
                 archives |= entry.kind == "file" && entry.path.ends_with(".tar");
             })
         });
         file.rewind().map_err(fail)?;
         let archive_failure = |error: ociseed_store::ArchiveError| Failure::new(chain(&error));
+        if layout && seed {
+            let tree = tar::read_file_system(Arc::new(copy(&file)?), path.into());
+            return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
+        }
         if layout {
             return Archive::open(copy(&file)?, &*shown).map(Self::Archive).map_err(archive_failure);
         }
@@ -142,6 +163,15 @@ impl Artifact {
             return Ok(Self::Preseed(archives));
         }
         Ok(Self::Tar(file))
+    }
+
+    fn of_tree(tree: Tree, path: &Path) -> Result<Self, Failure> {
+        let shown = shown_path(path);
+        let medium = Medium::of(tree, shown.clone());
+        match medium.map_err(|error| Failure::because(format_args!("`{shown}`"), &error))? {
+            Ok(medium) => Ok(Self::Medium(Box::new(medium))),
+            Err(tree) => Ok(Self::Disk(tree)),
+        }
     }
 
     fn of_document(bytes: Vec<u8>, path: &Path) -> Result<Self, Failure> {
@@ -157,6 +187,8 @@ impl Artifact {
             Ok(Self::Record(Box::new(Image::parse(&bytes).map_err(|error| fail(&error))?)))
         } else if document.get("diff-id").is_some() {
             Ok(Self::Metadata(LayerMetadata::parse(&bytes).map_err(|error| fail(&error))?))
+        } else if document.get("digest").is_some() && document.get("size").is_some() {
+            Ok(Self::DiskMetadata(DiskMetadata::parse(&bytes).map_err(|error| fail(&error))?))
         } else if document.get("targets").is_some() {
             let parent = path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
             Ok(Self::Output(serde_json::from_slice(&bytes).map_err(|error| fail(&error))?, parent))

@@ -54,6 +54,7 @@ pub(crate) fn images(artifact: &Artifact) -> Result<Option<Vec<FoundImage<'_>>>,
     let mut found = match artifact {
         Artifact::Seed(layout, _) | Artifact::Layout(layout) => of_source(layout, None)?,
         Artifact::Archive(archive) => of_source(archive, None)?,
+        Artifact::Medium(medium) => of_source(&**medium, None)?,
         Artifact::Preseed(archives) => {
             let images = archives.iter().map(|(name, archive)| of_source(archive, Some(name)));
             images.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
@@ -66,9 +67,12 @@ pub(crate) fn images(artifact: &Artifact) -> Result<Option<Vec<FoundImage<'_>>>,
             let found = |image| FoundImage { archive: None, names: Vec::new(), image, source: None };
             images.map(found).collect()
         }
-        Artifact::Output(..) | Artifact::Lock(..) | Artifact::Metadata(_) | Artifact::Tar(_) => {
-            return Ok(None);
-        }
+        Artifact::Output(..)
+        | Artifact::Lock(..)
+        | Artifact::Metadata(_)
+        | Artifact::Tar(_)
+        | Artifact::Disk(_)
+        | Artifact::DiskMetadata(_) => return Ok(None),
     };
     found.sort_by(|one, two| (one.archive, &one.names).cmp(&(two.archive, &two.names)));
     Ok(Some(found))
@@ -102,8 +106,18 @@ pub(crate) fn of_reader(
     read_archive(plain, shown, &mut || scratch.file()).map_err(|error| fail(&error))
 }
 
+/// Reads the files of what is a file system by itself: a layer or a disk.
+pub(crate) fn own(artifact: &Artifact, path: &Path, scratch: &Scratch) -> Result<Option<Tree>, Failure> {
+    Ok(match artifact {
+        Artifact::Tar(file) => Some(of_file(file, path, scratch)?),
+        Artifact::Disk(tree) => Some(tree.clone()),
+        Artifact::Medium(medium) => Some(medium.tree().clone()),
+        _ => None,
+    })
+}
+
 /// Reads the files of a tar, compressed or not.
-pub(crate) fn of_file(file: &std::fs::File, path: &Path, scratch: &Scratch) -> Result<Tree, Failure> {
+fn of_file(file: &std::fs::File, path: &Path, scratch: &Scratch) -> Result<Tree, Failure> {
     let shown = shown_path(path);
     let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
     let mut file = file.try_clone().map_err(|error| fail(&error))?;

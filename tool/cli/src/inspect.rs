@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use ociseed_image::Image;
 use ociseed_spec::lock::{BlobRef, Class, Lock};
-use ociseed_spec::{DiffId, Digest, json, shown_path};
-use ociseed_tree::decompress;
+use ociseed_spec::{DiffId, Digest, TreePath, json, shown_path};
 use ociseed_tree::tar::{self, Listed};
+use ociseed_tree::{Entry, Node, decompress, listing};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -105,6 +105,22 @@ fn show(artifact: &Artifact, args: &InspectArgs) -> Result<Shown, Failure> {
             let targets = report.targets.iter().map(|(name, target)| (name.clone(), target.path.clone()));
             Shown { targets: targets.collect(), ..Shown::default() }
         }
+        Artifact::Medium(medium) => {
+            let lock = Lock::parse(medium.lock()).map_err(|error| Failure::because("`seed.json`", &error))?;
+            file_systems::images(artifact)?;
+            show_lock(&lock, medium.lock())
+        }
+        Artifact::Disk(tree) => {
+            let entries = tree.iter().map(|(path, entry)| shown_path_of(path, entry));
+            Shown { entries: entries.collect(), ..Shown::default() }
+        }
+        Artifact::DiskMetadata(metadata) => {
+            let digests = [("lock", metadata.lock), ("seed-id", metadata.seed_id)];
+            let digests = digests.into_iter().filter_map(|(name, digest)| Some((name, digest?.to_string())));
+            let all = [("digest", metadata.digest.to_string()), ("size", metadata.size.to_string())];
+            let all = all.into_iter().chain(digests).map(|(name, value)| (name.to_owned(), value));
+            Shown { targets: all.collect(), ..Shown::default() }
+        }
         Artifact::Seed(_, lock) => {
             let lock_file = Lock::parse(lock).map_err(|error| Failure::because("`seed.json`", &error))?;
             // Read for their checks: what is shown is what is there.
@@ -198,6 +214,27 @@ fn show_lock(lock: &Lock, bytes: &[u8]) -> Shown {
         lock_digest: Some(Digest::of(bytes)),
         images: lock.content.images.iter().map(image).collect(),
         ..Shown::default()
+    }
+}
+
+fn shown_path_of(path: &TreePath, entry: &Entry) -> ShownEntry {
+    let target = match &entry.node {
+        Node::Symlink(target) => Some(listing::escape(target)),
+        Node::Link(first) => Some(format!("/{}", listing::escape(first.as_bytes()))),
+        _ => None,
+    };
+    let size = match &entry.node {
+        Node::File(content) => content.size(),
+        _ => 0,
+    };
+    ShownEntry {
+        path: format!("/{}", listing::escape(path.as_bytes())),
+        kind: listing::kind(&entry.node).to_owned(),
+        mode: entry.stat.mode.to_string(),
+        uid: entry.stat.owner.uid.into(),
+        gid: entry.stat.owner.gid.into(),
+        size,
+        target,
     }
 }
 

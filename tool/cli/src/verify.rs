@@ -4,12 +4,13 @@ use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
+use ociseed_seed::medium::verify_medium;
 use ociseed_seed::verify::{Findings, diff_id_of, verify_images, verify_lock};
 use ociseed_spec::lock::Lock;
-use ociseed_spec::metadata::LayerMetadata;
+use ociseed_spec::metadata::{DiskMetadata, LayerMetadata};
 use ociseed_spec::{Digest, Hasher, json, shown, shown_path};
 use ociseed_store::Source;
-use ociseed_tree::{decompress, tar};
+use ociseed_tree::{decompress, listing, tar};
 use serde::Serialize;
 
 use crate::args::VerifyArgs;
@@ -60,6 +61,7 @@ fn verify(
     step: &Arc<StepProgress>,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
+    let fail = |error: &std::io::Error| Failure::because(format_args!("`{}`", shown_path(path)), error);
     match artifact {
         Artifact::Layout(layout) => verify_images(&Watched::new(&layout, step), findings),
         Artifact::Archive(archive) => verify_images(&Watched::new(&archive, step), findings),
@@ -78,8 +80,25 @@ fn verify(
                         findings.problems.push("`seed.json` is not in canonical form".to_owned());
                     }
                     verify_lock(&parsed, &layout, findings);
+                    if parsed.medium.is_some() {
+                        let text =
+                            "its unpacked layers are not checked where it is mounted: verify the disk itself";
+                        findings.problems.push(text.to_owned());
+                    }
                 }
             }
+        }
+        Artifact::Medium(medium) => {
+            verify_medium(&medium, &Watched::new(&*medium, step), findings);
+            verify_beside(path, std::fs::File::open(path).map_err(|error| fail(&error))?, findings);
+        }
+        Artifact::Disk(tree) => {
+            // Reads all of it.
+            match listing::write(&tree, &mut std::io::sink()) {
+                Ok(_) => {}
+                Err(error) => findings.problems.push(chain(&error)),
+            }
+            verify_beside(path, std::fs::File::open(path).map_err(|error| fail(&error))?, findings);
         }
         // Its report could name itself, without an end.
         Artifact::Output(..) => {
@@ -90,12 +109,15 @@ fn verify(
             if let Err(error) = walked {
                 findings.problems.push(error.to_string());
             }
-            file.rewind()
-                .map_err(|error| Failure::because(format_args!("`{}`", shown_path(path)), &error))?;
+            file.rewind().map_err(|error| fail(&error))?;
             verify_beside(path, file, findings);
         }
         // Reading these checked all there is to check.
-        Artifact::Record(_) | Artifact::Index(_) | Artifact::Metadata(_) | Artifact::Lock(..) => {}
+        Artifact::Record(_)
+        | Artifact::Index(_)
+        | Artifact::Metadata(_)
+        | Artifact::DiskMetadata(_)
+        | Artifact::Lock(..) => {}
     }
     Ok(())
 }
@@ -108,20 +130,24 @@ fn verify_named(name: &str, source: &dyn Source, findings: &mut Findings) {
     }
 }
 
-/// Compares a layer blob with the metadata file that `build` writes beside it.
+/// Compares a layer blob or a disk with the metadata file that `build` writes beside it.
 fn verify_beside(path: &Path, mut file: impl Read + Seek, findings: &mut Findings) {
-    let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once(".tar"));
-    let Some((stem, _)) = stem else { return };
+    let name = path.file_name().and_then(|name| name.to_str());
+    let ends = |name: &str| [".tar", ".erofs", ".cpio"].iter().filter_map(|end| name.rfind(end)).max();
+    let Some(stem) = name.and_then(|name| Some(&name[..ends(name)?])) else { return };
     let Ok(bytes) = std::fs::read(path.with_file_name(format!("{stem}.json"))) else { return };
-    let Ok(metadata) = LayerMetadata::parse(&bytes) else { return };
+    let disk = DiskMetadata::parse(&bytes).map(|metadata| metadata.digest);
+    let layer = LayerMetadata::parse(&bytes);
+    let Ok(expected) = disk.or(layer.as_ref().map(|metadata| metadata.digest)) else { return };
     match hash(&mut file) {
         Err(error) => findings.problems.push(error.to_string()),
         Ok((digest, size)) => {
             findings.blobs += 1;
             findings.bytes += size;
-            expect("digest", &metadata.digest, &digest, findings);
+            expect("digest", &expected, &digest, findings);
         }
     }
+    let Ok(metadata) = layer else { return };
     match file.rewind().and_then(|()| diff_id_of(file)) {
         Err(error) => findings.problems.push(error.to_string()),
         Ok(diff_id) => expect("diff id", &metadata.diff_id, &diff_id, findings),
@@ -158,8 +184,8 @@ fn verify_output(report: &Report, dir: &Path, progress: &Progress, findings: &mu
 /// Checks that metadata which a report names is there; whether it fits its blob was checked with the blob.
 fn check_metadata(path: &Path) -> Result<(), Failure> {
     match Artifact::open(path)? {
-        Artifact::Metadata(_) => Ok(()),
-        _ => Err(Failure::new(format!("`{}` is no layer metadata file", shown_path(path)))),
+        Artifact::Metadata(_) | Artifact::DiskMetadata(_) => Ok(()),
+        _ => Err(Failure::new(format!("`{}` is no metadata file", shown_path(path)))),
     }
 }
 

@@ -110,9 +110,14 @@ fn compare(first: &Path, second: &Path, scratch: &Scratch) -> Result<Vec<Part>, 
             }
             parts
         }
-        (Artifact::Tar(one), Artifact::Tar(two)) => {
-            let read = |file: &std::fs::File, path: &Path| file_systems::of_file(file, path, scratch);
-            vec![Part { files: compare_trees(read(one, first)?, read(two, second)?)?, ..Part::default() }]
+        (Artifact::Tar(_) | Artifact::Disk(_), Artifact::Tar(_) | Artifact::Disk(_)) => {
+            let read = |artifact: &Artifact, path: &Path| {
+                Ok(file_systems::own(artifact, path, scratch)?.expect("both have files"))
+            };
+            vec![Part { files: compare_trees(read(&one, first)?, read(&two, second)?)?, ..Part::default() }]
+        }
+        (Artifact::DiskMetadata(one), Artifact::DiskMetadata(two)) => {
+            vec![Part { values: compare_values(&value(one), &value(two)), ..Part::default() }]
         }
         (Artifact::Metadata(one), Artifact::Metadata(two)) => {
             vec![Part { values: compare_values(&value(one), &value(two)), ..Part::default() }]

@@ -17,9 +17,9 @@ use crate::scratch::Scratch;
 /// Prints every path: the canonical listing, or a line for people.
 pub(super) fn list(artifact: &Artifact, args: &InspectArgs) -> Result<(), Failure> {
     let scratch = Scratch::temporary()?;
-    let tree = match artifact {
-        Artifact::Tar(file) => file_systems::of_file(file, &args.path, &scratch)?,
-        _ => {
+    let tree = match own(artifact, args, &scratch)? {
+        Some(tree) => tree,
+        None => {
             let images = file_systems::images(artifact)?.unwrap_or_default();
             let image = choose(images, args)?;
             image.file_system(&scratch).ok_or_else(|| no_files(args, artifact))??
@@ -37,6 +37,14 @@ pub(super) fn list(artifact: &Artifact, args: &InspectArgs) -> Result<(), Failur
         // A reader that has seen enough is no failure.
         Err(ReadError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| Failure::new(chain(&error))),
+    }
+}
+
+/// Reads the files of what has some by itself, unless those of an image in it are wanted.
+fn own(artifact: &Artifact, args: &InspectArgs, scratch: &Scratch) -> Result<Option<Tree>, Failure> {
+    match args.image {
+        Some(_) if matches!(artifact, Artifact::Medium(_)) => Ok(None),
+        _ => file_systems::own(artifact, &args.path, scratch),
     }
 }
 
@@ -100,9 +108,9 @@ struct Large {
 pub(super) fn largest(artifact: &Artifact, args: &InspectArgs, count: usize) -> Result<(), Failure> {
     let scratch = Scratch::temporary()?;
     let mut found = Vec::new();
-    match artifact {
-        Artifact::Tar(file) => collect(&file_systems::of_file(file, &args.path, &scratch)?, None, &mut found),
-        _ => {
+    match own(artifact, args, &scratch)? {
+        Some(tree) => collect(&tree, None, &mut found),
+        None => {
             let images = file_systems::images(artifact)?.unwrap_or_default();
             let image = choose(images, args)?;
             for (index, layer) in image.image.layers().iter().enumerate() {

@@ -23,6 +23,7 @@ mod xattrs;
 pub use self::image::{Image, Label, LabelError, Options};
 pub use self::layout::ErofsError;
 pub use self::read::{ReadErofsError, read};
+pub use self::superblock::{HEAD, is_image};
 
 /// Blocks have this size, the only one that every machine's pages can hold.
 const BLOCK: u64 = 4096;

@@ -15,6 +15,14 @@ pub(super) const CHUNKED: u32 = 0x4;
 /// Features that change nothing of what is read here: padding of compressed blocks, and chunks.
 const READABLE: u32 = 0x1 | CHUNKED;
 
+/// As many first bytes as tell an image from other files.
+pub const HEAD: usize = OFFSET + 4;
+
+/// Tells from the first [`HEAD`] bytes, or all where there are fewer, whether a file is an EROFS image.
+pub fn is_image(head: &[u8]) -> bool {
+    head.get(OFFSET..HEAD).is_some_and(|magic| magic == MAGIC.to_le_bytes())
+}
+
 /// What the superblock says.
 #[derive(Debug)]
 pub(super) struct Superblock {
