@@ -1,8 +1,10 @@
 //! Writers from a tree to bytes: the forms in which trees leave the tool.
 
+pub mod cpio;
 mod directory;
 pub mod erofs;
 mod tar;
 
+pub use cpio::write_cpio;
 pub use directory::{DirectoryError, Placer, check_plain, write_directory};
 pub use tar::write_tar;
