@@ -6,6 +6,6 @@ common_packages=(
     containerd runc
     docker.io
     podman crun
-    skopeo umoci erofs-utils
+    skopeo umoci erofs-utils cpio
     busybox-static python3 strace iproute2 procps
 )
