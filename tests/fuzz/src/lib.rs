@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ociseed_image::Image;
-use ociseed_media::erofs;
+use ociseed_media::{cpio, erofs};
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
@@ -22,7 +22,7 @@ use ociseed_tree::{Node, Tree, deb, decompress, listing, read_archive};
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("tar", tar),
     ("deb", package),
     ("compressed", compressed),
@@ -30,6 +30,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("manifest", manifest),
     ("spec", spec),
     ("erofs", image),
+    ("cpio", initramfs),
 ];
 
 /// Reads a tar or compressed tar. One that is taken is the same tree after it was written and read again.
@@ -115,6 +116,16 @@ pub fn image(bytes: &[u8]) {
     let mut written = Vec::new();
     image.content().copy_to(&mut written).expect("what was read can be written");
     assert_eq!(written.len() as u64, image.size());
+    let again = read(&written).expect("what we write can be read");
+    assert_eq!(listed(&tree), listed(&again), "written and read again it is another tree");
+}
+
+/// Reads a cpio archive. One that is taken is the same tree after it was written and read again.
+pub fn initramfs(bytes: &[u8]) {
+    let read = |bytes: &[u8]| cpio::read(file_of(bytes), Path::new("fuzz.cpio"));
+    let Ok(tree) = read(bytes) else { return };
+    let mut written = Vec::new();
+    cpio::write_cpio(&tree, &mut written).expect("what was read can be written");
     let again = read(&written).expect("what we write can be read");
     assert_eq!(listed(&tree), listed(&again), "written and read again it is another tree");
 }

@@ -122,4 +122,5 @@ changed! {
     changed_manifests: "manifest", 2000;
     changed_specs: "spec", 2000;
     changed_images: "erofs", 1000;
+    changed_initramfs: "cpio", 2000;
 }
