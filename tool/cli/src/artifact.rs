@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
 use ociseed_image::{Image, Index};
-use ociseed_media::erofs;
+use ociseed_media::{cpio, erofs};
 use ociseed_seed::medium::Medium;
 use ociseed_spec::lock::{self, Lock};
 use ociseed_spec::metadata::{DiskMetadata, LayerMetadata};
@@ -133,6 +133,10 @@ impl Artifact {
         }
         if erofs::is_image(&head) {
             let tree = erofs::read(Arc::new(File::from_std(file)), path);
+            return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
+        }
+        if head.starts_with(b"07070") {
+            let tree = cpio::read(Arc::new(File::from_std(file)), path);
             return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
         }
         let copy = |file: &StdFile| file.try_clone().map(File::from_std).map_err(fail);

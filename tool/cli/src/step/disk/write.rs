@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 
-use ociseed_media::{erofs, write_tar};
+use ociseed_media::cpio::{CpioError, WriteCpioError};
+use ociseed_media::{erofs, write_cpio, write_tar};
 use ociseed_spec::document::VERSION;
 use ociseed_spec::file::{DiskSpec, MediumKind};
 use ociseed_spec::metadata::DiskMetadata;
@@ -31,7 +32,10 @@ pub(crate) fn write_in(
             MediumKind::Tar => {
                 write_tar(&disk.tree, &mut watched).map_err(|error| read_failure(&path, error))?;
             }
-            MediumKind::Cpio => todo!(),
+            MediumKind::Cpio => write_cpio(&disk.tree, &mut watched).map_err(|error| match error {
+                WriteCpioError::Read(error) => read_failure(&path, error),
+                WriteCpioError::Tree(error) => refused(&error),
+            })?,
         }
         Ok(watched.finish())
     })?;
@@ -43,6 +47,17 @@ pub(crate) fn write_in(
         lock: lock.map(|lock| Digest::of(&lock.encode())),
         seed_id: lock.map(|lock| lock.seed_id()),
     })
+}
+
+/// Says what no cpio archive can hold, and what to do where another medium can.
+fn refused(error: &CpioError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        CpioError::Xattrs { .. } | CpioError::Large { .. } | CpioError::Time { .. } => {
+            failure.hint("the medium `erofs` holds it, and `tar`".to_owned())
+        }
+        _ => failure,
+    }
 }
 
 fn write_erofs(disk: &DiskTree, spec: &DiskSpec, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
