@@ -12,6 +12,9 @@ use crate::descriptor::Descriptor;
 use crate::index::Index;
 use crate::record::Image;
 
+/// The bytes of `oci-layout`.
+pub const LAYOUT_FILE: [u8; 30] = *br#"{"imageLayoutVersion":"1.0.0"}"#;
+
 /// An image or an index, and one of its names.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
@@ -102,9 +105,10 @@ pub fn layout_tree<E>(
             slot.insert(content);
         }
     }
+    let names = named.iter().map(|named| (named.name, named.item.blob())).collect();
     let mut files: Vec<(String, Content)> = vec![
-        ("oci-layout".to_owned(), Content::bytes(*br#"{"imageLayoutVersion":"1.0.0"}"#)),
-        ("index.json".to_owned(), Content::bytes(index_file(named, carried))),
+        ("oci-layout".to_owned(), Content::bytes(LAYOUT_FILE)),
+        ("index.json".to_owned(), Content::bytes(index_file(names, &carried.referrers))),
     ];
     files.extend(blobs.into_iter().map(|(digest, content)| (blob_path(&digest), content)));
     files.extend(extra.iter().map(|(name, bytes)| ((*name).to_owned(), Content::bytes(bytes.as_slice()))));
@@ -127,9 +131,8 @@ fn plain_tree(files: Vec<(String, Content)>) -> Result<Tree, Vec<BuildError>> {
 }
 
 /// Makes `index.json`: a descriptor a name, then the referrers.
-fn index_file(named: &[Named<'_>], carried: &Carried) -> Vec<u8> {
-    let mut sorted: Vec<(&Reference, BlobRef)> =
-        named.iter().map(|named| (named.name, named.item.blob())).collect();
+pub fn index_file(names: Vec<(&Reference, BlobRef)>, referrers: &[Descriptor]) -> Vec<u8> {
+    let mut sorted = names;
     // One name can stand for two images, in two namespaces of a seed.
     sorted.sort_by_key(|(name, blob)| (*name, blob.digest));
     sorted.dedup_by_key(|(name, blob)| (*name, blob.digest));
@@ -142,7 +145,7 @@ fn index_file(named: &[Named<'_>], carried: &Carried) -> Vec<u8> {
             descriptor
         })
         .collect();
-    let mut referrers = carried.referrers.clone();
+    let mut referrers = referrers.to_vec();
     referrers.sort_by_key(|descriptor| descriptor.blob().digest);
     manifests.extend(referrers);
     json::encode(&json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests }))

@@ -25,5 +25,5 @@ pub use document::{Document, IndexDocument, Manifest, is_index, is_manifest};
 pub use image::{AssembleError, assemble};
 pub use index::{AssembleIndexError, Index, assemble_index};
 pub use layer::{LayerError, file_suffix, write_layer};
-pub use layout::{Carried, Item, Named, layout_tree};
+pub use layout::{Carried, Item, LAYOUT_FILE, Named, index_file, layout_tree};
 pub use record::{Image, Layer, RecordError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use ociseed_image::{Document, Image, IndexDocument, is_index, is_manifest};
+use ociseed_image::{Document, Image, IndexDocument, index_file, is_index, is_manifest};
 use ociseed_spec::lock::{BlobRef, LayerBlobs, Lock, LockedImage};
 use ociseed_spec::{ChainId, DiffId, Digest, Hasher};
 use ociseed_store::{IndexEntry, Source};
@@ -226,6 +226,12 @@ pub fn verify_lock(lock: &Lock, source: &dyn Source, findings: &mut Findings) {
                 .problems
                 .push(format!("`index.json`: `{name}` with {} is not in the lock", entry.blob.digest));
         }
+    }
+    let names = lock.content.images.iter();
+    let names = names.flat_map(|image| image.names.iter().map(|name| (name, image.manifest.clone())));
+    // With other problems it only follows from them.
+    if findings.problems.is_empty() && index_file(names.collect(), &[]) != source.index_text() {
+        findings.problems.push("`index.json`: not the bytes that follow from the lock".to_owned());
     }
 }
 

@@ -203,6 +203,10 @@ fn whatever_is_not_as_the_lock_says_is_named() {
         bytes.push(b'\n');
         Some(Entry::file(Content::bytes(bytes)))
     };
+    let indented = || {
+        let index: serde_json::Value = serde_json::from_slice(&text("/index.json")).expect("JSON");
+        Some(Entry::file(Content::bytes(serde_json::to_vec_pretty(&index).expect("JSON"))))
+    };
     let mut private = file("f");
     private.stat.mode = FileMode::new(0o600);
     let cases: Vec<(String, Option<Entry>, &str)> = vec![
@@ -223,6 +227,12 @@ fn whatever_is_not_as_the_lock_says_is_named() {
         ("/layers/sha256/more".to_owned(), Some(file("x")), "`/layers/sha256/more` is not in the lock"),
         ("/more".to_owned(), Some(file("x")), "`/more` is not in the lock"),
         ("/oci-layout".to_owned(), Some(private), "`/oci-layout` is not a plain"),
+        (
+            "/oci-layout".to_owned(),
+            Some(file(r#"{"imageLayoutVersion":"1.0.0" }"#)),
+            "`/oci-layout` has other",
+        ),
+        ("/index.json".to_owned(), indented(), "not the bytes that follow"),
         ("/blobs/sha256/more".to_owned(), Some(file("x")), "`/blobs/sha256/more` is no blob"),
         ("/seed.json".to_owned(), spaced(), "not in canonical form"),
     ];

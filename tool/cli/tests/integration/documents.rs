@@ -42,6 +42,11 @@ fn documents_parse_and_encode_to_the_same_bytes() {
         json::encode(&IndexRecord::parse(&read("index-record.json")).expect("record")),
         read("index-record.json")
     );
+    assert_eq!(
+        json::encode(&DiskMetadata::parse(&read("disk-metadata.json")).expect("metadata")),
+        read("disk-metadata.json")
+    );
+    assert_eq!(Lock::parse(&read("medium-seed.json")).expect("lock").encode(), read("medium-seed.json"));
     assert_eq!(Lock::parse(&read("seed.json")).expect("lock").encode(), read("seed.json"));
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of everything that a build writes, on a spec that uses every key.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::run::{assert_golden, copy, digests, good, scratch, workspace};
 
@@ -26,11 +26,15 @@ fn every_byte_is_as_it_was() {
         ("image-record.json", "image/over.json"),
         ("index-record.json", "index/web.json"),
         ("seed.json", "seed/appliance/seed.json"),
+        ("disk-metadata.json", "disk/appliance.json"),
         ("report.json", "report.json"),
     ] {
         let found = fs::read_to_string(out.join(path)).expect(path);
         assert_golden(&golden().join("format").join(document), &found);
     }
+    let listing = good(&out, &["inspect", "disk/appliance.erofs", "--files", "--json"]);
+    assert_golden(&golden().join("build/appliance.ndjson"), &listing);
+    assert_golden(&golden().join("format/medium-seed.json"), &lock_of(&out));
     for (layer, file) in [("site", "site.tar.zst"), ("plain", "plain.tar")] {
         let listing = good(&out, &["inspect", &format!("layer/{file}"), "--json"]);
         assert_golden(&golden().join("build").join(format!("{layer}.ndjson")), &lines(&listing));
@@ -38,6 +42,15 @@ fn every_byte_is_as_it_was() {
     let listing = good(&out, &["inspect", "layer/kinds.tar.gz", "--files", "--json"]);
     assert_golden(&golden().join("build/kinds.ndjson"), &listing);
     assert_golden(&golden().join("build/digests.txt"), &digests(&out));
+}
+
+/// Returns the lock in a disk: that of the cpio archive of the same seed, whose file lies in it as it is.
+fn lock_of(out: &Path) -> String {
+    let archive = fs::read(out.join("disk/initramfs.cpio")).expect("read");
+    let text = String::from_utf8_lossy(&archive);
+    let start = text.find("{\"content\":").expect("the lock is in it");
+    let end = text[start..].find("\"version\":1}").expect("its last key") + start;
+    text[start..end].to_owned() + "\"version\":1}"
 }
 
 /// Writes one line for each entry, so that a diff can be read.

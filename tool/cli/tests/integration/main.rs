@@ -3,6 +3,7 @@
 mod answers;
 mod cache;
 mod differences;
+mod disks;
 mod documents;
 mod golden;
 mod images;

@@ -27,6 +27,10 @@ fn whole_outputs_are_good() {
         "out/seed/appliance",
         "out/seed/appliance/seed.json",
         "out/store/appliance.archives",
+        "out/disk/appliance.erofs",
+        "out/disk/site.erofs",
+        "out/disk/initramfs.cpio",
+        "out/disk/appliance.json",
     ] {
         assert!(good(&dir, &["verify", path]).contains(": good"), "{path}");
         assert!(!good(&dir, &["inspect", path]).is_empty(), "{path}");

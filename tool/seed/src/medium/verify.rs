@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ociseed_image::LAYOUT_FILE;
 use ociseed_spec::lock::{self, LayerBlobs, Lock, LockedStore};
 use ociseed_spec::{Digest, TreePath};
 use ociseed_store::Source;
@@ -171,7 +172,13 @@ impl Checking<'_> {
         match named(at.name()).filter(|_| blob) {
             Some(digest) => drop(self.distinct.insert(digest, content.size())),
             None if blob => self.problem(format!("`{at}` is no blob")),
-            None if at.parts().count() == 1 && *at != path(lock::FILE_NAME) => drop(self.hash(at, entry)),
+            None if at.parts().count() == 1 && *at != path(lock::FILE_NAME) => {
+                let found = self.hash(at, entry);
+                // The index was compared with what follows from the lock.
+                if *at == path("oci-layout") && found.is_some_and(|found| found != Digest::of(&LAYOUT_FILE)) {
+                    self.problem("`/oci-layout` has other bytes than a seed's".to_owned());
+                }
+            }
             None => {}
         }
     }

@@ -24,6 +24,11 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let inputs = Inputs::of_step(&params.inputs, &args.step.inputs, &params)?;
     let spec = &params.disk;
     let source = spec.source().map_err(|error| Failure::usage(format!("`disk`: {error}")))?;
+    let of_seed = matches!(source, DiskSource::Seed(_) | DiskSource::Store(_));
+    let table = params.seed.clone().unwrap_or_default();
+    if of_seed && params.seed.is_none() {
+        return Err(Failure::usage("a disk of a seed or store needs the parameter `seed`"));
+    }
     let (out, name) = OutDir::of_output(&args.step.out)?;
     let stage = out.stage()?;
     let (blobs, scratch) = (Blobs::of_params(&params.blobs, &inputs)?, Scratch::new(stage.out()));
@@ -31,15 +36,8 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let made = match source {
         DiskSource::Layer(key) => making.layer(&inputs.find(key.as_str(), "`disk.layer`")?)?,
         DiskSource::Image(key) => making.image(&read_image(&inputs, key.as_str(), "`disk.image`")?)?,
-        DiskSource::Seed(_) | DiskSource::Store(_) => {
-            let missing = || Failure::usage("a disk of a seed or store needs the parameter `seed`");
-            let table = params.seed.as_ref().ok_or_else(missing)?;
-            let seed = seed::of_params(table, &inputs)?;
-            match source {
-                DiskSource::Store(store) => making.store(&seed, table, store.engine)?,
-                _ => making.seed(&seed, table)?,
-            }
-        }
+        DiskSource::Seed(_) => making.seed(&seed::of_params(&table, &inputs)?, &table)?,
+        DiskSource::Store(store) => making.store(&seed::of_params(&table, &inputs)?, &table, store.engine)?,
     };
     let metadata = write_in(&made, spec, &stage.out(), &name, &|_| ())?;
     stage.commit(&name, &out, &name, true)?;
