@@ -48,6 +48,18 @@ def in_order(paths):
     return sorted(paths, key=lambda path: path.split(b"/") if path else [])
 
 
+def compare(expected, found, undated=frozenset()):
+    """Says how two lists of entries differ, one line for each path; of the paths that are `undated` the time may differ."""
+    expected, found = ({entry["path"]: _without_time(entry, undated) for entry in entries} for entries in (expected, found))
+    paths = [*expected, *(path for path in found if path not in expected)]
+    pairs = ((path, expected.get(path), found.get(path)) for path in paths)
+    return [f"{path}: {_difference(left, right)}" for path, left, right in pairs if left != right]
+
+
+def _without_time(entry, undated):
+    return {key: value for key, value in entry.items() if key != "mtime" or entry["path"] not in undated}
+
+
 # What engines make of an image. Nothing else may differ.
 
 

@@ -351,6 +351,18 @@ class Comparison(unittest.TestCase):
         self.assertEqual(self.differences(expected, found, limit=1), [lines[0], "and 2 more"])
         self.assertEqual(self.differences(expected, expected), [])
 
+    def test_a_time_that_nobody_said_may_differ_and_nothing_else(self):
+        expected, found = self.listing("/", "/a", "/b"), self.listing("/", "/a", "/b")
+        found[1] |= {"mtime": "6", "uid": 7}
+        found[2] |= {"mtime": "6"}
+        self.assertEqual(probe.compare(expected, found, {"/a"}), ["/a: expected uid 0, found 7", '/b: expected mtime "5", found "6"'])
+        self.assertEqual(probe.compare(expected, found, {"/a", "/b"}), ["/a: expected uid 0, found 7"])
+        self.assertEqual(probe.compare(expected, expected), [])
+        lines = probe.compare(expected[:1], found[1:2], {"/", "/a"})
+        self.assertEqual([line.split(" ")[0] for line in lines], ["/:", "/a:"])
+        self.assertRegex(lines[0], "found nothing$")
+        self.assertRegex(lines[1], "expected nothing")
+
     def test_what_the_engine_made_and_mounted_is_set_aside(self):
         expected = self.listing("/", "/app", "/dev", "/dev/hidden", "/etc")
         found = self.listing("/", "/.dockerenv", "/app", "/etc", "/etc/mtab")
