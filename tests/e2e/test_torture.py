@@ -49,10 +49,10 @@ SAID = [
 TREE = {b"latin-\xe9": b"1", b"b\\slash": b"2", b"n" * 255: b"3", b"left-out.map": b"4"}
 
 
-def build(directory, spec):
+def build(directory, spec, *options):
     """Builds a spec of a scratch directory and returns its output directory."""
     (directory / "spec.toml").write_text(spec)
-    rig.run([OCISEED, "build", directory / "spec.toml", "--out", directory / "out"], timeout=300)
+    rig.run([OCISEED, "build", directory / "spec.toml", "--out", directory / "out", *options], timeout=300)
     return directory / "out"
 
 
@@ -61,6 +61,33 @@ def listing(path, image=None):
     choose = ["--image", image] if image else []
     output = rig.run([OCISEED, "inspect", path, "--files", "--json", *choose]).stdout
     return [json.loads(line) for line in output.splitlines()]
+
+
+def layers():
+    """The layers of each image that is made of tars."""
+    return {
+        "torture": [[*test_probe.base(), probe_image.file(b"changes/kept-below", b"1")], test_probe.changes()],
+        "deep": test_probe.deep(),
+    }
+
+
+def write_images(directory, layers):
+    """Writes what the images are made of into a directory, and returns the spec of them and of `said`, over the first."""
+    spec = []
+    for name, tars in layers.items():
+        keys = [f"{name}-{number}" for number in range(len(tars))]
+        for key, layer in zip(keys, tars, strict=True):
+            (directory / f"{key}.tar").write_bytes(probe_image.tar(layer))
+            spec.append(f'[layer.{key}]\ncompression = "gzip"\nadd = [{{ tar = "{key}.tar", devices = true }}]\n')
+        spec.append(f"[image.{name}]\nlayers = {json.dumps(keys)}\n")
+    (directory / "tree").mkdir()
+    for name, content in TREE.items():
+        (directory / "tree").joinpath(name.decode(errors="surrogateescape")).write_bytes(content)
+    (directory / "program").write_bytes((rig.BINARIES / "ociseed-probe").read_bytes())
+    entries = ",\n".join(toml for toml, _ in SAID)
+    spec.append(f'[layer.said]\ncompression = "none"\nadd = [\n{entries}\n]\n')
+    spec.append('[image.said]\nbase = { image = "torture" }\nlayers = ["said"]\n')
+    return "\n".join(spec)
 
 
 def bundles(image, key):
@@ -75,24 +102,8 @@ class Torture(test_probe.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.layers = {
-            "torture": [[*test_probe.base(), probe_image.file(b"changes/kept-below", b"1")], test_probe.changes()],
-            "deep": test_probe.deep(),
-        }
-        spec = []
-        for name, layers in cls.layers.items():
-            keys = [f"{name}-{number}" for number in range(len(layers))]
-            for key, layer in zip(keys, layers, strict=True):
-                (cls.directory / f"{key}.tar").write_bytes(probe_image.tar(layer))
-                spec.append(f'[layer.{key}]\ncompression = "gzip"\nadd = [{{ tar = "{key}.tar", devices = true }}]\n')
-            spec.append(f"[image.{name}]\nlayers = {json.dumps(keys)}\n{bundles(name, name)}")
-        (cls.directory / "tree").mkdir()
-        for name, content in TREE.items():
-            (cls.directory / "tree").joinpath(name.decode(errors="surrogateescape")).write_bytes(content)
-        (cls.directory / "program").write_bytes((rig.BINARIES / "ociseed-probe").read_bytes())
-        entries = ",\n".join(toml for toml, _ in SAID)
-        spec.append(f'[layer.said]\ncompression = "none"\nadd = [\n{entries}\n]\n')
-        spec.append(f'[image.said]\nbase = {{ image = "torture" }}\nlayers = ["said"]\n{bundles("said", "said")}')
+        cls.layers = layers()
+        spec = [write_images(cls.directory, cls.layers), *(bundles(key, key) for key in (*cls.layers, "said"))]
         cls.out = build(cls.directory, "\n".join(spec))
 
     def in_each_engine(self, key, check):
