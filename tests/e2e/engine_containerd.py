@@ -1,6 +1,7 @@
 """containerd, driven with ctr."""
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from engine_base import Daemon, installed_version, run
@@ -75,6 +76,15 @@ disable = true
         identity = next(self._container_ids)
         self.ctr("run", "--detach", *options, image, identity, *argv, namespace=namespace)
         return identity
+
+    def layer_directories(self, image):
+        """The directories that hold the files of each layer of an image, bottom first, as overlayfs unpacked them."""
+        identity = next(self._container_ids)
+        # Not a view of a snapshot: garbage collection takes that away at once, as nothing refers to it.
+        self.ctr("containers", "create", "--snapshotter", "overlayfs", image, identity, "/none")
+        mount = self.ctr("snapshots", "--snapshotter", "overlayfs", "mounts", "/none", identity).stdout
+        self.ctr("containers", "delete", identity)
+        return [Path(path) for path in reversed(re.search(r"lowerdir=([^,\s]+)", mount)[1].split(":"))]
 
     def collect_garbage(self):
         """Has garbage collected now. By itself it does so after a pause that is the longer the busier the machine is.
