@@ -1,12 +1,16 @@
 """Layers as containerd unpacks them, whose form the layers on a medium must have."""
 
+import json
+import re
 import time
 import unittest
 
+import guest
 import images_examples
 import probe
 import probe_image
 import rig
+import test_erofs
 import test_probe
 import test_torture
 import unpacked
@@ -113,6 +117,31 @@ def write_spec(directory):
     return "\n".join(spec), [*layers, "said", *bases]
 
 
+def medium(keys):
+    """The spec of an EROFS medium with the layers of all images."""
+    images = ",\n".join(f'{{ image = "{key}", name = "{name_of(key)}" }}' for key in keys)
+    return f'[seed.all]\nblobs = "metadata"\nimage = [\n{images}\n]\n[disk.all]\nmedium = "erofs"\nseed = "all"\n'
+
+
+def by_tree(entries):
+    """The listings of the layers on a medium, by tree digest, with paths relative to each."""
+    trees = {}
+    for entry in entries:
+        match = re.fullmatch(r"/layers/sha256/([0-9a-f]{64})(/.*)?", entry["path"], re.DOTALL)
+        if match:
+            entry = entry | {"path": match[2] or "/"}
+            if "link" in entry:
+                entry["link"] = entry["link"].removeprefix(f"/layers/sha256/{match[1]}")
+            trees.setdefault(f"sha256:{match[1]}", []).append(entry)
+    return trees
+
+
+def digest_of(listing):
+    """The digest of a canonical listing, which has no root."""
+    lines = (json.dumps(line, ensure_ascii=False, separators=(",", ":"), sort_keys=True) for line in listing[1:])
+    return probe_image.digest_of("".join(f"{line}\n" for line in lines).encode())
+
+
 def build(directory, spec):
     """Builds the spec and returns its output directory."""
     examples = {example.name: example.seed for example in images_examples.by_image().values()}
@@ -127,8 +156,10 @@ class Unpacked(unittest.TestCase):
         directory = rig.scratch_directory()
         spec, keys = write_spec(directory)
         names = ", ".join(f'"{name_of(key)}" = "{key}"' for key in keys)
-        out = build(directory, f'{spec}\n[bundle.all]\nformat = "oci-archive"\nimages = {{ {names} }}\n')
+        bundle = f'[bundle.all]\nformat = "oci-archive"\nimages = {{ {names} }}\n'
+        out = build(directory, "\n".join([spec, bundle, medium(keys)]))
         cls.archive = out / "bundle" / "all.tar"
+        cls.medium = out / "disk" / "all.erofs"
         cls.begun = time.time()
         containerd = cls.enterClassContext(rig.Containerd())
         containerd.load(cls.archive)
@@ -177,6 +208,46 @@ class Unpacked(unittest.TestCase):
         self.assertNotEqual(one.chain_id, other.chain_id)
         lines = probe.compare(self.found["owned"][-1], self.found["plain"][-1], one.undated)
         self.assertIn("/var/lib/x", {line.split(":")[0] for line in lines})
+
+    def mounted(self, mount):
+        """The listing of the medium by this machine's kernel, and its lock."""
+        point = rig.scratch_directory()
+        mount(self.medium, point)
+        try:
+            return probe.parse(rig.run([test_erofs.PROBE, point]).stdout).entries, (point / "seed.json").read_text()
+        finally:
+            rig.run(["umount", point])
+
+    def assert_layers(self, entries, lock):
+        """Asserts that a medium has every layer as containerd unpacked it, once for each tree, and no other."""
+        lock, trees = json.loads(lock)["layers"], by_tree(entries)
+        self.assertEqual(lock.keys(), {layer.chain_id for layers in self.layers.values() for layer in layers})
+        self.assertEqual(trees.keys(), {layer["tree"] for layer in lock.values()})
+        for place, layer, found in self.each_layer():
+            said = lock[layer.chain_id]
+            with self.subTest(**place):
+                self.assertEqual(said["size"], sum(entry.get("size", 0) for entry in found))
+                self.assertEqual(probe.compare(found, trees[said["tree"]], layer.undated), [])
+                self.assertEqual(digest_of(trees[said["tree"]]), said["tree"])
+
+    def test_a_medium_has_the_same_by_loop(self):
+        self.assert_layers(*self.mounted(test_erofs.mount_loop))
+
+    def test_a_medium_has_the_same_as_a_file(self):
+        self.assert_layers(*self.mounted(test_erofs.mount_file))
+
+    @guest.needs_machine
+    def test_a_medium_has_the_same_in_linux_6_1(self):
+        # The guest hands out no files; that this is the lock that it sees, the digest says.
+        _, lock = self.mounted(test_erofs.mount_loop)
+        entries = guest.listings([self.medium])[self.medium].entries
+        (seen,) = (entry["digest"] for entry in entries if entry["path"] == "/seed.json")
+        self.assertEqual(seen, probe_image.digest_of(lock.encode()))
+        self.assert_layers(entries, lock)
+
+
+if not guest.IN_THIS_SUITE:
+    del Unpacked.test_a_medium_has_the_same_in_linux_6_1
 
 
 if __name__ == "__main__":
