@@ -196,7 +196,7 @@ impl Builder {
         let names = implied.keys().cloned().collect();
         entries.extend(implied);
         links::normalize(&mut entries);
-        Ok(Tree { entries, implied: names })
+        Ok(Tree { entries, implied: names, ..Tree::default() })
     }
 
     fn implied_parents(&self, conflicts: &mut Vec<BuildError>) -> BTreeMap<TreePath, Entry> {

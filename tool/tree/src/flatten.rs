@@ -35,7 +35,7 @@ fn over(lower: Tree, upper: Tree) -> Tree {
             }
         }
     }
-    Tree { entries, implied: BTreeSet::new() }
+    Tree { entries, ..Tree::default() }
 }
 
 /// What a layer takes away: a path and all below it, or only what is below it.

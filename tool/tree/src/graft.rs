@@ -25,7 +25,8 @@ impl Tree {
             at = above.unwrap_or_else(TreePath::root);
         }
         let implied = self.implied.iter().map(|path| path.below(directory)).collect();
-        Self { entries, implied }
+        let listless = self.listless.iter().map(|(path, listless)| (path.below(directory), *listless));
+        Self { entries, implied, listless: listless.collect() }
     }
 
     /// Adds what another tree has; of what both have, this one's stays.

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use ociseed_spec::{Acl, Device, DeviceKind, FileMode, Owner, Timestamp, TreePath, XattrName, XattrValue};
+use ociseed_spec::{Acl, Device, DeviceKind, FileMode, Timestamp, TreePath, XattrName, XattrValue};
 
+use crate::tree::Listless;
 use crate::{Entry, Node, Stat, Tree, Xattrs};
 
 /// Times after this are taken for errors: nanoseconds since the epoch in 63 bits.
@@ -27,12 +28,13 @@ pub fn overlay(lowers: &[&Tree], layer: &Tree) -> Tree {
         if let Some(entry) = unpacked(lowers, path, entry, implied) {
             let parent = path.parent().and_then(|parent| entries.get(&parent));
             let default = parent.and_then(|parent| parent.stat.xattrs().get(&default_list()).cloned());
-            let entry = if implied { entry } else { with_lists(entry, default) };
+            let listless = layer.listless.get(path).copied().unwrap_or_default();
+            let entry = if implied { entry } else { with_lists(entry, default, listless) };
             entries.insert(path.clone(), entry);
         }
     }
     repeat_for_links(&mut entries);
-    Tree { entries, implied: Default::default() }
+    Tree { entries, ..Tree::default() }
 }
 
 /// Returns what containerd makes of one path, but for access control lists.
@@ -45,8 +47,7 @@ fn unpacked(lowers: &[&Tree], path: &TreePath, entry: &Entry, implied: bool) -> 
         Node::Whiteout if lowers.is_empty() => return None,
         Node::Whiteout => {
             let device = Device { kind: DeviceKind::Char, major: 0, minor: 0 };
-            let nobody = Owner { uid: 0, gid: 0 };
-            let stat = Stat::new(FileMode::new(0), nobody, Timestamp::EPOCH);
+            let stat = Stat::new(FileMode::new(0), entry.stat.owner, Timestamp::EPOCH);
             return Some(Entry { stat, node: Node::Device(device) });
         }
         Node::Directory { opaque } => {
@@ -130,7 +131,7 @@ fn default_list() -> XattrName {
 
 /// Gives an entry the lists of the directory that it is made in, where it has none of its own, and lets its mode have the last
 /// word, as unpacking does. A list that says no more than the mode is none.
-fn with_lists(mut entry: Entry, default: Option<XattrValue>) -> Entry {
+fn with_lists(mut entry: Entry, default: Option<XattrValue>, listless: Listless) -> Entry {
     if matches!(entry.node, Node::Symlink(_) | Node::Link(_)) {
         return entry;
     }
@@ -142,8 +143,10 @@ fn with_lists(mut entry: Entry, default: Option<XattrValue>) -> Entry {
     }
     let mut xattrs = xattrs.clone();
     if let Some(default) = default {
-        xattrs.entry(access_list()).or_insert_with(|| default.clone());
-        if directory {
+        if !listless.access {
+            xattrs.entry(access_list()).or_insert_with(|| default.clone());
+        }
+        if directory && !listless.default {
             xattrs.entry(default_list()).or_insert(default);
         }
     }
@@ -180,6 +183,8 @@ fn repeat_for_links(entries: &mut BTreeMap<TreePath, Entry>) {
 
 #[cfg(test)]
 mod tests {
+    use ociseed_spec::Owner;
+
     use super::*;
     use crate::{Builder, Claim, Content, Precedence, listing};
 
@@ -232,6 +237,14 @@ mod tests {
             "/o directory 0700 5 trusted.overlay.opaque",
         ];
         assert_eq!(shown(&overlay(&[&lower], &tree)), expected);
+    }
+
+    #[test]
+    fn the_owner_of_a_whiteout_is_the_devices() {
+        let mut whiteout = Entry::whiteout();
+        whiteout.stat.owner = Owner { uid: 7, gid: 9 };
+        let form = overlay(&[&Tree::default()], &layer(&[("/w", whiteout)]));
+        assert_eq!(shown(&form), ["/w char 0000 7"]);
     }
 
     #[test]
@@ -333,6 +346,30 @@ mod tests {
         assert_eq!(lists("/d/none"), [None, None]);
         assert_eq!(lists("/d/sub"), [Some(list("u::rwx,u:7:rwx,g::r-x,m::---,o::---")), Some(default)]);
         assert_eq!(lists("/plain"), [None, None]);
+    }
+
+    /// Writes a tree as a tar and reads that.
+    fn through_a_tar(tree: &Tree) -> Tree {
+        let scratch = rustix::fs::memfd_create("tar", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
+        let mut file = cap_std::fs::File::from_std(scratch.into());
+        crate::tar::write(tree, &mut file).expect("in memory");
+        crate::tar::read(std::sync::Arc::new(file), std::path::Path::new("a.tar").into()).expect("a layer")
+    }
+
+    #[test]
+    fn a_list_that_a_tar_says_to_be_none_is_not_inherited() {
+        let list =
+            |text: &str| XattrValue::new(&text.parse::<Acl>().expect(text).xattr_value()).expect("short");
+        let mut above = directory(0o755, 0);
+        above.stat.set_xattr(default_list(), list("u::rwx,u:7:rwx,g::r-x,m::rwx,o::---"));
+        // Our own tars say of everything below that it has no list.
+        let link = Entry { node: Node::Link("/d/f".parse().expect("a path")), ..file() };
+        let said = layer(&[("/d", above), ("/d/f", file()), ("/d/l", link), ("/d/sub", directory(0o700, 0))]);
+        let form = overlay(&[], &through_a_tar(&said));
+        let names = |path: &str| form.get(&path.parse().expect(path)).expect(path).stat.xattrs().len();
+        assert_eq!(["/d", "/d/f", "/d/l", "/d/sub"].map(names), [1, 0, 0, 0]);
+        let inherited = overlay(&[], &said);
+        assert_eq!(inherited.get(&"/d/sub".parse().expect("a path")).expect("there").stat.xattrs().len(), 2);
     }
 
     #[test]

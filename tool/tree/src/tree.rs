@@ -171,6 +171,29 @@ pub struct Tree {
     pub(crate) entries: BTreeMap<TreePath, Entry>,
     /// Directories that are there only because something is in them: over another layer they change nothing.
     pub(crate) implied: BTreeSet<TreePath>,
+    /// Paths whose tar says of a list that it is none: where a directory would give its own, that makes a difference.
+    pub(crate) listless: BTreeMap<TreePath, Listless>,
+}
+
+/// Which access control lists a tar says to be none, or no more than the mode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Listless {
+    /// The one that decides who may use a file.
+    pub(crate) access: bool,
+    /// The one that new files in a directory get.
+    pub(crate) default: bool,
+}
+
+impl Listless {
+    /// Tells whether there is none of either.
+    pub(crate) fn is_any(self) -> bool {
+        self.access || self.default
+    }
+
+    /// Takes what either says.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { access: self.access || other.access, default: self.default || other.default }
+    }
 }
 
 impl Tree {

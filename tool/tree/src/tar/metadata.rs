@@ -5,6 +5,7 @@ use ociseed_spec::{Acl, FileMode, Owner, OwnerName, XattrError, XattrName, Xattr
 use super::error::{TarProblem, shown};
 use super::members::{Kind, Member};
 use super::records::{LIBARCHIVE_XATTR, Records, SCHILY_XATTR};
+use crate::tree::Listless;
 use crate::{Stat, Xattrs};
 
 /// The size of an access list that says no more than a mode: a version and three entries.
@@ -28,19 +29,24 @@ impl Names {
     }
 }
 
-/// Returns an entry's metadata.
-pub(super) fn stat(member: &Member, shared: &Records, names: Names) -> Result<Stat, TarProblem> {
-    let owner = Owner { uid: id("uid", member.uid)?, gid: id("gid", member.gid)? };
-    let mut stat = Stat::new(FileMode::new(member.mode), owner, member.mtime);
+/// Returns an entry's metadata, and which of its access control lists are none.
+pub(super) fn stat(member: &Member, shared: &Records, names: Names) -> Result<(Stat, Listless), TarProblem> {
+    let mut stat = Stat::new(FileMode::new(member.mode), owner(member)?, member.mtime);
     let name = |bytes: &[u8]| (!bytes.is_empty()).then(|| OwnerName::parse(bytes)).transpose();
     let (user, group) = (name(&member.user)?, name(&member.group)?);
     if user.is_some() || group.is_some() {
         stat.set_names(user, group);
     }
-    for (name, value) in xattrs(member, shared, names)? {
+    let (xattrs, listless) = xattrs(member, shared, names)?;
+    for (name, value) in xattrs {
         stat.set_xattr(name, value);
     }
-    Ok(stat)
+    Ok((stat, listless))
+}
+
+/// Returns who owns an entry.
+pub(super) fn owner(member: &Member) -> Result<Owner, TarProblem> {
+    Ok(Owner { uid: id("uid", member.uid)?, gid: id("gid", member.gid)? })
 }
 
 fn id(field: &'static str, number: u64) -> Result<u32, TarProblem> {
@@ -50,7 +56,7 @@ fn id(field: &'static str, number: u64) -> Result<u32, TarProblem> {
 }
 
 /// Returns the xattrs, whichever way they are spelt; `SCHILY.xattr.` says most exactly what they are.
-fn xattrs(member: &Member, shared: &Records, names: Names) -> Result<Xattrs, TarProblem> {
+fn xattrs(member: &Member, shared: &Records, names: Names) -> Result<(Xattrs, Listless), TarProblem> {
     let mut xattrs = Xattrs::new();
     for (key, text, directories) in
         [("SCHILY.acl.access", Acl::ACCESS_XATTR, false), ("SCHILY.acl.default", Acl::DEFAULT_XATTR, true)]
@@ -75,12 +81,18 @@ fn xattrs(member: &Member, shared: &Records, names: Names) -> Result<Xattrs, Tar
             xattrs.insert(names.parse(name)?, XattrValue::new(value)?);
         }
     }
+    let has = |xattrs: &Xattrs, list: &[u8]| xattrs.keys().any(|name| name.as_bytes() == list);
+    let lists = |xattrs: &Xattrs| [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR].map(|list| has(xattrs, list));
+    let said = lists(&xattrs);
     // A list without entries is what Linux takes as none: written where a directory would give its own.
-    let lists = [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR];
-    xattrs.retain(|name, value| !lists.contains(&name.as_bytes()) || value.as_bytes() != Acl::EMPTY);
+    let empty = |name: &XattrName, value: &XattrValue| {
+        [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR].contains(&name.as_bytes()) && value.as_bytes() == Acl::EMPTY
+    };
+    xattrs.retain(|name, value| !empty(name, value));
     // Nor does Linux keep one that says no more than the mode, however it came.
     xattrs.retain(|name, value| name.as_bytes() != Acl::ACCESS_XATTR || value.as_bytes().len() != MODE_ONLY);
-    Ok(xattrs)
+    let kept = lists(&xattrs);
+    Ok((xattrs, Listless { access: said[0] && !kept[0], default: said[1] && !kept[1] }))
 }
 
 /// Reads an access control list as star, libarchive and GNU tar write it.

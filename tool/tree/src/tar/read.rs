@@ -22,6 +22,7 @@ use super::{OPAQUE, RESERVED, WHITEOUT};
 use crate::content::FileRange;
 use crate::part::Part;
 use crate::spool::most_bytes;
+use crate::tree::Listless;
 use crate::{Content, Entry, Extent, HostFile, Node, Stat, Tree};
 
 /// What paths, links and attributes of all entries may take together, beside [`BYTES_AN_ENTRY`].
@@ -153,12 +154,15 @@ struct Collected {
     holes: u64,
     max_holes: u64,
     xattrs: Names,
+    listless: BTreeMap<TreePath, Listless>,
 }
 
 impl Collected {
     fn new(max_holes: u64, xattrs: Names) -> Self {
         let (entries, opaque, names) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { entries, opaque, files: Vec::new(), names, count: 0, bytes: 0, holes: 0, max_holes, xattrs }
+        let listless = BTreeMap::new();
+        let (count, bytes, holes) = (0, 0, 0);
+        Self { entries, opaque, files: Vec::new(), names, count, bytes, holes, max_holes, xattrs, listless }
     }
 
     fn add(&mut self, member: &Member, shared: &Records, data: &Data) -> Result<(), TarProblem> {
@@ -176,15 +180,28 @@ impl Collected {
                 self.opaque.insert(path);
                 Ok(())
             }
-            Meaning::Whiteout(path) => self.put(path, Entry::whiteout()),
+            Meaning::Whiteout(path) => {
+                // Unpacking gives the device that it becomes the owner of the entry.
+                let stat = Stat { owner: metadata::owner(member)?, ..Stat::FILE };
+                self.put(path, Entry { stat, ..Entry::whiteout() })
+            }
             Meaning::Path(path) if member.kind == Kind::Link => {
-                self.link(path, &member.link, metadata::stat(member, shared, self.xattrs)?)
+                self.link(path, &member.link, metadata::stat(member, shared, self.xattrs)?.0)
             }
             Meaning::Path(path) => {
-                let entry =
-                    Entry { stat: metadata::stat(member, shared, self.xattrs)?, node: node(member, data)? };
-                self.put(path, entry)
+                let (stat, listless) = metadata::stat(member, shared, self.xattrs)?;
+                self.note_lists(&path, listless, member.kind);
+                self.put(path, Entry { stat, node: node(member, data)? })
             }
+        }
+    }
+
+    /// Notes what an entry says of its lists: of a directory that is listed again both count, of others the last.
+    fn note_lists(&mut self, path: &TreePath, listless: Listless, kind: Kind) {
+        let before = self.listless.remove(path).filter(|_| kind == Kind::Directory).unwrap_or_default();
+        let now = before.or(listless);
+        if now.is_any() {
+            self.listless.insert(path.clone(), now);
         }
     }
 
@@ -292,7 +309,7 @@ impl Collected {
             self.imply(&directory, path.as_bytes(), &mut implied)?;
         }
         self.name_files();
-        Ok(Tree { entries: self.entries, implied })
+        Ok(Tree { entries: self.entries, implied, listless: self.listless })
     }
 
     /// Returns directories that nobody listed, or that are none, each with the first entry that needs it.
@@ -347,7 +364,19 @@ impl Collected {
     /// Puts each file with several names at the first of them.
     fn name_files(&mut self) {
         let mut first: Vec<Option<TreePath>> = vec![None; self.files.len()];
-        for (path, file) in mem::take(&mut self.names) {
+        let names = mem::take(&mut self.names);
+        // What is said with one name is said of the file.
+        let mut said: BTreeMap<usize, Listless> = BTreeMap::new();
+        for (path, file) in &names {
+            if let Some(listless) = self.listless.get(path) {
+                let known = said.entry(*file).or_default();
+                *known = known.or(*listless);
+            }
+        }
+        for (path, file) in names {
+            if let Some(listless) = said.get(&file) {
+                self.listless.insert(path.clone(), *listless);
+            }
             let entry = match &first[file] {
                 None => self.files[file].take().expect("each file has one first name"),
                 Some(first) => {
