@@ -16,7 +16,7 @@ use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::ImageRecord;
-use ociseed_tree::{Node, Tree, deb, decompress, listing, read_archive};
+use ociseed_tree::{Content, Node, Tree, deb, decompress, listing, read_archive};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -125,7 +125,8 @@ pub fn initramfs(bytes: &[u8]) {
     let read = |bytes: &[u8]| cpio::read(file_of(bytes), Path::new("fuzz.cpio"));
     let Ok(tree) = read(bytes) else { return };
     let mut written = Vec::new();
-    cpio::write_cpio(&tree, &mut written).expect("what was read can be written");
+    let content: Content = cpio::extents(&tree).expect("what was read can be written").collect();
+    content.copy_to(&mut written).expect("in memory");
     let again = read(&written).expect("what we write can be read");
     assert_eq!(listed(&tree), listed(&again), "written and read again it is another tree");
 }

@@ -368,9 +368,10 @@ impl Build<'_> {
                 let name = format!("{name}.tar");
                 let (shown, size) = (dir.shown(&name), tar::extents(tree).map(|extent| extent.size()).sum());
                 progress.expect_bytes(size);
-                let digest = dir.write_file(name.as_ref(), |writer| {
-                    step::write_tar_hashed(tree, &shown, &|bytes| progress.advance(bytes), writer)
+                let hasher = dir.write_file(name.as_ref(), |writer| {
+                    step::write_hashed(&tar::Form(tree), &shown, &|bytes| progress.advance(bytes), writer)
                 })?;
+                let digest = hasher.finish();
                 Ok(Target { path: format!("{kind}/{name}"), digest: Some(digest), size, ..Target::default() })
             }
         }

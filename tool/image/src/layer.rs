@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use ociseed_spec::document::VERSION;
 use ociseed_spec::metadata::LayerMetadata;
-use ociseed_spec::{Compression, DiffId, media_type};
-use ociseed_tree::{ReadError, Tree};
+use ociseed_spec::{Compression, DiffId, Hasher, media_type};
+use ociseed_tree::{Bytes, ReadError, Tree, tar};
 
 use crate::pipeline::{self, Hashed};
 
@@ -37,7 +37,7 @@ pub fn write_layer(
     let Hashed { tar, blob } = match compression {
         Compression::None => {
             // The blob is the tar: hashed once.
-            let blob = pipeline::plain(tree, progress, out)?;
+            let blob = pipeline::plain(&tar::Form(tree), progress, out)?;
             Hashed { tar: blob.clone(), blob }
         }
         Compression::Gzip(level) => pipeline::gzip(tree, level, threads, progress, out)?,
@@ -52,6 +52,20 @@ pub fn write_layer(
         diff_id: DiffId::new(tar.finish()),
         packages: Vec::new(),
     })
+}
+
+/// Writes bytes as they are to `out` and returns their hash; reading, hashing and writing overlap.
+///
+/// `progress` is told how many more bytes are done, from any thread.
+///
+/// # Errors
+/// As [`write_layer`].
+pub fn write_hashed<B: Bytes>(
+    source: &B,
+    progress: &(dyn Fn(u64) + Sync),
+    out: &mut dyn Write,
+) -> Result<Hasher, LayerError> {
+    pipeline::plain(source, progress, out)
 }
 
 fn layer_media_type(compression: Compression) -> &'static str {

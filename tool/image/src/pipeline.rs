@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use ociseed_spec::Hasher;
-use ociseed_tree::{Pieces, ReadError, Tree, tar};
+use ociseed_tree::{Bytes, Pieces, ReadError, Tree, tar};
 
 use crate::gzip::{Deflater, MEMBER};
 use crate::layer::LayerError;
@@ -64,13 +64,17 @@ pub(crate) struct Hashed {
     pub(crate) blob: Hasher,
 }
 
-/// Writes the tar of a tree as it is; its hash is that of the blob.
-pub(crate) fn plain(tree: &Tree, progress: Progress<'_>, out: &mut dyn Write) -> Result<Hasher, LayerError> {
+/// Writes bytes as they are, and returns their hash.
+pub(crate) fn plain<B: Bytes>(
+    source: &B,
+    progress: Progress<'_>,
+    out: &mut dyn Write,
+) -> Result<Hasher, LayerError> {
     thread::scope(|scope| {
         let (to_hash, hasher) = hash(scope);
         let (to_blob, blob) = sync_channel::<Piece>(WAITING);
         let reader = scope.spawn(move || {
-            read(tree, PIECE, progress, |piece| {
+            read(source, PIECE, progress, |piece| {
                 give(&to_hash, Arc::clone(&piece))?;
                 give(&to_blob, piece)
             })
@@ -110,7 +114,7 @@ pub(crate) fn gzip(
         let (to_workers, from_workers): (Vec<_>, Vec<_>) = workers.unzip();
         let reader = scope.spawn(move || {
             let mut next = to_workers.iter().cycle();
-            read(tree, MEMBER, progress, |piece| {
+            read(&tar::Form(tree), MEMBER, progress, |piece| {
                 give(&to_hash, Arc::clone(&piece))?;
                 give(next.next().expect("there is a worker"), piece)
             })
@@ -138,7 +142,7 @@ pub(crate) fn zstd(
         let (to_blob, blob) = sync_channel(WAITING);
         let encoder = scope.spawn(move || encode_zstd(pieces, level, threads, to_blob));
         let reader = scope.spawn(move || {
-            read(tree, PIECE, progress, |piece| {
+            read(&tar::Form(tree), PIECE, progress, |piece| {
                 give(&to_hash, Arc::clone(&piece))?;
                 give(&to_encoder, piece)
             })
@@ -176,9 +180,9 @@ fn hash<'scope>(scope: &'scope Scope<'scope, '_>) -> (SyncSender<Piece>, ScopedJ
     (to_hash, hasher)
 }
 
-/// Makes the tar and cuts it into pieces of `size` bytes; the last one has the rest.
-fn read(
-    tree: &Tree,
+/// Brings bytes and cuts them into pieces of `size` bytes; the last one has the rest.
+fn read<B: Bytes>(
+    source: &B,
     size: usize,
     progress: Progress<'_>,
     mut take: impl FnMut(Piece) -> io::Result<()>,
@@ -191,7 +195,7 @@ fn read(
         let used = memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Ok(used.unwrap_or_else(|| Vec::with_capacity(size)))
     });
-    tar::add_to(tree, &mut pieces)?;
+    source.add_to(&mut pieces)?;
     pieces.finish().map_err(ReadError::Write)
 }
 

@@ -5,6 +5,5 @@ mod directory;
 pub mod erofs;
 mod tar;
 
-pub use cpio::write_cpio;
 pub use directory::{DirectoryError, Placer, check_plain, write_directory};
 pub use tar::write_tar;

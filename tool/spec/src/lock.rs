@@ -92,7 +92,6 @@ pub enum LayerBlobs {
 
 impl LayerBlobs {
     /// Tells whether layers are there.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub fn is_all(&self) -> bool {
         *self == Self::All
     }

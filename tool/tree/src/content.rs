@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, File, FileExt as _};
 use ociseed_spec::{Digest, Hasher, Stamp, shown_path};
 
-use crate::pieces::{Pieces, Take};
+use crate::pieces::{Bytes, Pieces, Take};
 
 /// Bytes are copied in pieces of this size: large enough that calls do not count, small enough for any cache.
 const PIECE: usize = 256 * 1024;
@@ -140,7 +140,7 @@ impl Extent {
     /// # Errors
     /// The file cannot be read, is not as long as it was when the tree was made, or has another digest;
     /// or the pieces cannot be handed on.
-    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
+    pub fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
         match self {
             Self::Bytes(bytes) => pieces.write_all(bytes).map_err(ReadError::Write),
             Self::File(range) => range.add_to(pieces),
@@ -283,12 +283,10 @@ impl Content {
         self.add_to(&mut pieces)?;
         pieces.finish().map_err(ReadError::Write)
     }
+}
 
-    /// Adds all bytes to pieces.
-    ///
-    /// # Errors
-    /// As [`Content::copy_to`].
-    pub(crate) fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
+impl Bytes for Content {
+    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
         self.extents.iter().try_for_each(|extent| extent.add_to(pieces))
     }
 }

@@ -34,7 +34,7 @@ pub use directory::{
 };
 pub use flatten::flatten;
 pub use overlay::overlay;
-pub use pieces::{Pieces, Take};
+pub use pieces::{Bytes, Pieces, Take};
 pub use reader::ContentReader;
 pub use select::Selection;
 pub use spool::{ArchiveError, Scratch, SpoolError, read_archive, spool};

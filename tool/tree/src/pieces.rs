@@ -5,10 +5,21 @@
 
 use std::io::{self, Write};
 
+use crate::ReadError;
+
 /// Gets each piece, and gives memory for another one back, empty or not.
 pub trait Take: FnMut(Vec<u8>) -> io::Result<Vec<u8>> {}
 
 impl<F: FnMut(Vec<u8>) -> io::Result<Vec<u8>>> Take for F {}
+
+/// Bytes that can be brought piece by piece: files are read when they are.
+pub trait Bytes: Sync {
+    /// Adds all bytes to pieces.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what it was, or the pieces cannot be handed on.
+    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError>;
+}
 
 /// Collects bytes and hands them on in pieces of one size; the last one has the rest.
 pub struct Pieces<F> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::file;
 use ociseed_tree::{
-    Builder, Claim, Content, Entry, Extent, FileRange, HostFile, Pieces, Precedence, ReadError, tar,
+    Builder, Bytes, Claim, Content, Entry, Extent, FileRange, HostFile, Pieces, Precedence, ReadError, tar,
 };
 
 /// Sizes around those of the pieces that bytes are read in.
@@ -37,7 +37,7 @@ fn copy(content: &Content) -> [Result<Vec<u8>, ReadError>; 2] {
         found.extend_from_slice(&piece);
         Ok(piece)
     });
-    let in_tar = tar::add_to(&tree, &mut pieces).map(|()| pieces.finish().expect("in memory"));
+    let in_tar = tar::Form(&tree).add_to(&mut pieces).map(|()| pieces.finish().expect("in memory"));
     let size = usize::try_from(content.size()).expect("small");
     [alone, in_tar.map(|()| found[512..512 + size].to_vec())]
 }

@@ -1,12 +1,13 @@
 //! Writing a tree in the form that was asked for.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use cap_std::fs::{Permissions, PermissionsExt};
+use ociseed_image::LayerError;
 use ociseed_media::{DirectoryError, Placer, write_directory, write_tar};
-use ociseed_spec::{Digest, Hasher};
-use ociseed_tree::{ReadError, Tree};
+use ociseed_spec::Hasher;
+use ociseed_tree::{Bytes, ReadError, Tree};
 
 use crate::failure::{Failure, chain};
 use crate::output::{OutDir, write_failure, write_output};
@@ -59,45 +60,15 @@ pub(crate) fn read_failure(path: &Path, error: ReadError) -> Failure {
     }
 }
 
-/// Writes a tree as a tar and returns the tar's digest; `progress` is told how many more bytes are done.
-pub(crate) fn write_tar_hashed(
-    tree: &Tree,
+/// Writes bytes as they are and returns their hash; `progress` is told how many more are done.
+pub(crate) fn write_hashed<B: Bytes>(
+    bytes: &B,
     path: &Path,
-    progress: &dyn Fn(u64),
+    progress: &(dyn Fn(u64) + Sync),
     out: &mut dyn Write,
-) -> Result<Digest, Failure> {
-    let mut watched = Watched::new(out, progress);
-    write_tar(tree, &mut watched).map_err(|error| read_failure(path, error))?;
-    Ok(watched.finish().finish())
-}
-
-/// Hashes what is written, and tells how many more bytes are done.
-pub(crate) struct Watched<'a> {
-    out: &'a mut dyn Write,
-    hasher: Hasher,
-    progress: &'a dyn Fn(u64),
-}
-
-impl<'a> Watched<'a> {
-    pub(crate) fn new(out: &'a mut dyn Write, progress: &'a dyn Fn(u64)) -> Self {
-        Self { out, hasher: Hasher::new(), progress }
-    }
-
-    /// Returns the hash of all that was written.
-    pub(crate) fn finish(self) -> Hasher {
-        self.hasher
-    }
-}
-
-impl Write for Watched<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        (self.progress)(count as u64);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+) -> Result<Hasher, Failure> {
+    ociseed_image::write_hashed(bytes, progress, out).map_err(|error| match error {
+        LayerError::Content(error) => read_failure(path, error),
+        LayerError::Compress(error) => write_failure(path, &error),
+    })
 }

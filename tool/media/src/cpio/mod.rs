@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use self::read::{ReadCpioError, read};
-pub use self::write::{CpioError, WriteCpioError, extents, write_cpio};
+pub use self::write::{CpioError, extents};
 
 /// Magic number and thirteen numbers of eight digits.
 const HEADER: usize = 6 + 13 * 8;

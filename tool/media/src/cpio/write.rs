@@ -4,11 +4,10 @@
 //! sees and opens it without cutting it off at the others, and GNU cpio keeps names without bytes until the end.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::iter;
 
 use ociseed_spec::{DeviceKind, TreePath, escape};
-use ociseed_tree::{Content, Entry, Extent, Node, ReadError, Stat, Tree};
+use ociseed_tree::{Entry, Extent, Node, Stat, Tree};
 
 use super::{DEVICE_BITS, HEADER, MAX_PATH, NOBODY, TRAILER, UNIT, kind};
 
@@ -66,17 +65,6 @@ pub enum CpioError {
     Owner(TreePath),
 }
 
-/// Says why a cpio archive cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteCpioError {
-    /// The tree has what the format cannot hold.
-    #[error(transparent)]
-    Tree(#[from] CpioError),
-    /// A file cannot be read or is not what it was, or the output cannot be written.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
 /// A member before it is written.
 struct Member<'a> {
     /// Nothing for the root.
@@ -110,18 +98,6 @@ pub fn extents(tree: &Tree) -> Result<impl Iterator<Item = Extent>, CpioError> {
         iter::once(Extent::Bytes(head.into())).chain(member.bytes())
     });
     Ok(all.chain(iter::once_with(move || Extent::Bytes([vec![0; last], end(size)].concat().into()))))
-}
-
-/// Writes a tree as a cpio archive.
-///
-/// # Errors
-/// As [`extents`]; also a file of the tree cannot be read or is not what it was, or `out` cannot be written.
-pub fn write_cpio(tree: &Tree, out: &mut dyn Write) -> Result<(), WriteCpioError> {
-    let mut out = BufWriter::new(out);
-    for extent in extents(tree)? {
-        iter::once(extent).collect::<Content>().copy_to(&mut out)?;
-    }
-    Ok(out.flush().map_err(ReadError::Write)?)
 }
 
 /// Returns all members but the end, the root first.

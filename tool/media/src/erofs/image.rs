@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use ociseed_spec::{Digest, Hasher, TreePath};
-use ociseed_tree::{Content, Extent, Tree};
+use ociseed_tree::{Bytes, Content, Extent, Pieces, ReadError, Take, Tree};
 
 use super::BLOCK;
 use super::layout::{ErofsError, Layout};
@@ -86,6 +86,12 @@ impl<'a> Image<'a> {
     /// Makes the image the content of a file.
     pub fn content(&self) -> Content {
         self.extents().collect()
+    }
+}
+
+impl Bytes for Image<'_> {
+    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
+        self.extents().try_for_each(|extent| extent.add_to(pieces))
     }
 }
 

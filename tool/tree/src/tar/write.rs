@@ -11,7 +11,7 @@ use ociseed_spec::{Acl, Device, DeviceKind, OwnerName, Timestamp, TreePath, Xatt
 
 use super::{BLOCK, OPAQUE, WHITEOUT};
 use crate::content::ReadError;
-use crate::{Content, Entry, Extent, Node, Pieces, Stat, Take, Tree};
+use crate::{Bytes, Content, Entry, Extent, Node, Pieces, Stat, Take, Tree};
 
 /// The largest number that ustar's seven octal digits hold.
 const MAX_USTAR_ID: u32 = 0o777_7777;
@@ -103,23 +103,25 @@ pub fn content(tree: &Tree) -> Content {
 /// A file of the tree cannot be read or is not what it was, or `out` cannot be written.
 pub fn write(tree: &Tree, out: &mut (impl Write + ?Sized)) -> Result<(), ReadError> {
     let mut pieces = Pieces::new(PIECE, |piece: Vec<u8>| out.write_all(&piece).map(|()| piece));
-    add_to(tree, &mut pieces)?;
+    Form(tree).add_to(&mut pieces)?;
     pieces.finish().map_err(ReadError::Write)
 }
 
-/// Adds the tar of a tree to pieces.
-///
-/// # Errors
-/// A file of the tree cannot be read or is not what it was, or the pieces cannot be handed on.
-pub fn add_to<F: Take>(tree: &Tree, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
-    for member in members(tree) {
-        pieces.write_all(&member.headers).map_err(ReadError::Write)?;
-        if let Some(content) = member.content {
-            content.add_to(pieces)?;
+/// The tar of a tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a>(pub &'a Tree);
+
+impl Bytes for Form<'_> {
+    fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
+        for member in members(self.0) {
+            pieces.write_all(&member.headers).map_err(ReadError::Write)?;
+            if let Some(content) = member.content {
+                content.add_to(pieces)?;
+            }
+            pieces.zeros(member.padding()).map_err(ReadError::Write)?;
         }
-        pieces.zeros(member.padding()).map_err(ReadError::Write)?;
+        pieces.zeros(END).map_err(ReadError::Write)
     }
-    pieces.zeros(END).map_err(ReadError::Write)
 }
 
 /// Makes all that stands in front of the content of a path.
