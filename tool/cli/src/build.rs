@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 use ociseed_seed::Seed;
 use ociseed_spec::file::Spec;
 use ociseed_spec::lock::Engine;
-use ociseed_spec::{Digest, Key, shown_path};
+use ociseed_spec::{Digest, Hasher, Key, shown_path};
 use ociseed_tree::{Content, Entry, Extent, Node, Tree, tar};
 
 use crate::args::BuildArgs;
@@ -369,10 +369,16 @@ impl Build<'_> {
                 let (shown, size) = (dir.shown(&name), tar::extents(tree).map(|extent| extent.size()).sum());
                 progress.expect_bytes(size);
                 let hasher = dir.write_file(name.as_ref(), |writer| {
-                    step::write_hashed(&tar::Form(tree), &shown, &|bytes| progress.advance(bytes), writer)
+                    step::write_bytes(
+                        &tar::Form(tree),
+                        true,
+                        &shown,
+                        &|bytes| progress.advance(bytes),
+                        writer,
+                    )
                 })?;
-                let digest = hasher.finish();
-                Ok(Target { path: format!("{kind}/{name}"), digest: Some(digest), size, ..Target::default() })
+                let digest = hasher.map(Hasher::finish);
+                Ok(Target { path: format!("{kind}/{name}"), digest, size, ..Target::default() })
             }
         }
     }

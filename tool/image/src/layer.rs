@@ -37,7 +37,7 @@ pub fn write_layer(
     let Hashed { tar, blob } = match compression {
         Compression::None => {
             // The blob is the tar: hashed once.
-            let blob = pipeline::plain(&tar::Form(tree), progress, out)?;
+            let blob = pipeline::plain(&tar::Form(tree), true, progress, out)?.expect("it was wanted");
             Hashed { tar: blob.clone(), blob }
         }
         Compression::Gzip(level) => pipeline::gzip(tree, level, threads, progress, out)?,
@@ -54,18 +54,19 @@ pub fn write_layer(
     })
 }
 
-/// Writes bytes as they are to `out` and returns their hash; reading, hashing and writing overlap.
+/// Writes bytes as they are to `out`, and returns their hash where it is wanted; reading, hashing and writing overlap.
 ///
 /// `progress` is told how many more bytes are done, from any thread.
 ///
 /// # Errors
 /// As [`write_layer`].
-pub fn write_hashed<B: Bytes>(
+pub fn write_bytes<B: Bytes>(
     source: &B,
+    hashed: bool,
     progress: &(dyn Fn(u64) + Sync),
     out: &mut dyn Write,
-) -> Result<Hasher, LayerError> {
-    pipeline::plain(source, progress, out)
+) -> Result<Option<Hasher>, LayerError> {
+    pipeline::plain(source, hashed, progress, out)
 }
 
 fn layer_media_type(compression: Compression) -> &'static str {

@@ -24,6 +24,6 @@ pub use docker_archive::{DockerArchiveError, MANIFEST_FILE, docker_manifest};
 pub use document::{Document, IndexDocument, Manifest, is_index, is_manifest};
 pub use image::{AssembleError, assemble};
 pub use index::{AssembleIndexError, Index, assemble_index};
-pub use layer::{LayerError, file_suffix, write_hashed, write_layer};
+pub use layer::{LayerError, file_suffix, write_bytes, write_layer};
 pub use layout::{Carried, Item, LAYOUT_FILE, Named, index_file, layout_tree};
 pub use record::{Image, Layer, RecordError};

@@ -64,25 +64,26 @@ pub(crate) struct Hashed {
     pub(crate) blob: Hasher,
 }
 
-/// Writes bytes as they are, and returns their hash.
+/// Writes bytes as they are, and returns their hash where it is wanted.
 pub(crate) fn plain<B: Bytes>(
     source: &B,
+    hashed: bool,
     progress: Progress<'_>,
     out: &mut dyn Write,
-) -> Result<Hasher, LayerError> {
+) -> Result<Option<Hasher>, LayerError> {
     thread::scope(|scope| {
-        let (to_hash, hasher) = hash(scope);
+        let (to_hash, hasher) = hashed.then(|| hash(scope)).unzip();
         let (to_blob, blob) = sync_channel::<Piece>(WAITING);
         let reader = scope.spawn(move || {
             read(source, PIECE, progress, |piece| {
-                give(&to_hash, Arc::clone(&piece))?;
+                to_hash.as_ref().map_or(Ok(()), |to_hash| give(to_hash, Arc::clone(&piece)))?;
                 give(&to_blob, piece)
             })
         });
         let written = blob.iter().try_for_each(|piece| out.write_all(&piece));
         // Ends the reader where writing failed.
         drop(blob);
-        let (read, hasher) = (join(reader), join(hasher));
+        let (read, hasher) = (join(reader), hasher.map(join));
         written.map_err(LayerError::Compress)?;
         read?;
         Ok(hasher)

@@ -11,4 +11,4 @@ pub(crate) mod store;
 mod write;
 
 pub(crate) use documents::{read_image, read_index, read_metadata, read_params};
-pub(crate) use write::{Form, stage_directory, write_hashed, write_tree};
+pub(crate) use write::{Form, stage_directory, write_bytes, write_tree};

@@ -60,14 +60,15 @@ pub(crate) fn read_failure(path: &Path, error: ReadError) -> Failure {
     }
 }
 
-/// Writes bytes as they are and returns their hash; `progress` is told how many more are done.
-pub(crate) fn write_hashed<B: Bytes>(
+/// Writes bytes as they are, and returns their hash where it is wanted; `progress` is told how many more are done.
+pub(crate) fn write_bytes<B: Bytes>(
     bytes: &B,
+    hashed: bool,
     path: &Path,
     progress: &(dyn Fn(u64) + Sync),
     out: &mut dyn Write,
-) -> Result<Hasher, Failure> {
-    ociseed_image::write_hashed(bytes, progress, out).map_err(|error| match error {
+) -> Result<Option<Hasher>, Failure> {
+    ociseed_image::write_bytes(bytes, hashed, progress, out).map_err(|error| match error {
         LayerError::Content(error) => read_failure(path, error),
         LayerError::Compress(error) => write_failure(path, &error),
     })

@@ -39,10 +39,12 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
         DiskSource::Seed(_) => making.seed(&seed::of_params(&table, &inputs)?, &table)?,
         DiskSource::Store(store) => making.store(&seed::of_params(&table, &inputs)?, &table, store.engine)?,
     };
-    let metadata = write_in(&made, spec, &stage.out(), &name, &|_| ())?;
+    let metadata = match &args.metadata {
+        None => write::write(&made, spec, false, &stage.out(), &name, &|_| ()).map(|_| None),
+        Some(path) => {
+            write_in(&made, spec, &stage.out(), &name, &|_| ()).map(|metadata| Some((path, metadata)))
+        }
+    }?;
     stage.commit(&name, &out, &name, true)?;
-    match &args.metadata {
-        None => Ok(()),
-        Some(path) => write_document(path, &json::encode(&metadata)),
-    }
+    metadata.map_or(Ok(()), |(path, metadata)| write_document(path, &json::encode(&metadata)))
 }

@@ -7,15 +7,15 @@ use ociseed_media::erofs;
 use ociseed_spec::document::VERSION;
 use ociseed_spec::file::{DiskSpec, MediumKind};
 use ociseed_spec::metadata::DiskMetadata;
-use ociseed_spec::{Digest, TreePath};
+use ociseed_spec::{Digest, Hasher, TreePath};
 use ociseed_tree::{Content, tar};
 
 use super::DiskTree;
 use crate::failure::{Failure, chain};
 use crate::output::OutDir;
-use crate::step::write_hashed;
+use crate::step::write_bytes;
 
-/// Writes a disk into a directory of a stage; `progress` is told how many more bytes are done.
+/// Writes a disk into a directory of a stage and describes it; `progress` is told how many more bytes are done.
 pub(crate) fn write_in(
     disk: &DiskTree,
     spec: &DiskSpec,
@@ -23,15 +23,7 @@ pub(crate) fn write_in(
     name: &OsStr,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<DiskMetadata, Failure> {
-    let path = out.shown(name);
-    let hasher = out.write_file(name, |writer| match spec.medium {
-        MediumKind::Erofs => write_hashed(&image(disk, spec)?, &path, progress, writer),
-        MediumKind::Tar => write_hashed(&tar::Form(&disk.tree), &path, progress, writer),
-        MediumKind::Cpio => {
-            let extents = cpio::extents(&disk.tree).map_err(|error| refused(&error))?;
-            write_hashed(&extents.collect::<Content>(), &path, progress, writer)
-        }
-    })?;
+    let hasher = write(disk, spec, true, out, name, progress)?.expect("it is wanted");
     let lock = disk.lock.as_ref();
     Ok(DiskMetadata {
         version: VERSION,
@@ -39,6 +31,26 @@ pub(crate) fn write_in(
         digest: hasher.finish(),
         lock: lock.map(|lock| Digest::of(&lock.encode())),
         seed_id: lock.map(|lock| lock.seed_id()),
+    })
+}
+
+/// Writes a disk, and returns its hash where it is wanted: that takes as long as the rest.
+pub(super) fn write(
+    disk: &DiskTree,
+    spec: &DiskSpec,
+    hashed: bool,
+    out: &OutDir,
+    name: &OsStr,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Option<Hasher>, Failure> {
+    let path = out.shown(name);
+    out.write_file(name, |writer| match spec.medium {
+        MediumKind::Erofs => write_bytes(&image(disk, spec)?, hashed, &path, progress, writer),
+        MediumKind::Tar => write_bytes(&tar::Form(&disk.tree), hashed, &path, progress, writer),
+        MediumKind::Cpio => {
+            let extents = cpio::extents(&disk.tree).map_err(|error| refused(&error))?;
+            write_bytes(&extents.collect::<Content>(), hashed, &path, progress, writer)
+        }
     })
 }
 
