@@ -42,6 +42,7 @@ def contest():
         ],
         [Limit(NOTHING, seconds=NOTHING_SECONDS)],
         baseline="--no-cache",
+        checks=_checks,
     )
 
 
@@ -56,7 +57,12 @@ def _remove_built():
         shutil.rmtree(PLACE / name, ignore_errors=True)
 
 
-def opened():
+def _checks():
+    opened = _opened()
+    return [(opened == 0, f"where nothing changed {opened} files of the input are opened")]
+
+
+def _opened():
     """Counts files of the input that a build in which nothing changed opens to read them."""
     subprocess.run(CACHED, check=True, stdout=subprocess.DEVNULL)
     log = PLACE / "strace"

@@ -41,6 +41,7 @@ class Contest:
     limits: list
     same_size: bool = False  # whether what we make may not be larger than theirs
     baseline: str = US  # whom others are compared with
+    checks: object = list  # called in the end: whether something else that was promised is so, and the sentence about it
 
 
 def ociseed_layer(compression):

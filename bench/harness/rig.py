@@ -8,7 +8,7 @@ SOURCE = Path(__file__).parent.parent.parent
 # The newest suite, whose tools are the newest peers.
 SUITE = "forky"
 # Peers that the tests have no use for, so that their root is not made anew for them.
-PEERS = ["pigz", "buildah"]
+PEERS = ["pigz", "buildah", "squashfs-tools"]
 DOWNLOAD = """
 set -e
 apt-get -qq -o APT::Update::Error-Mode=any update >&2
@@ -43,7 +43,7 @@ class Rig:
     def peers(self):
         """Fetches the packages of peers and returns where they are; they are installed in a root when it is entered."""
         root = Path(output(SOURCE / "tests/rig/make-root", SUITE)).name
-        place = self.base / f"peers-{root}"
+        place = self.base / f"peers-{root}-{'-'.join(PEERS)}"
         if not place.exists():
             new = self.base / ".new-peers"
             new.mkdir(exist_ok=True)

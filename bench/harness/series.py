@@ -6,7 +6,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from harness import machine, measure
+from harness import disks, machine, measure
 from harness.contests import OCISEED
 from harness.made import make_directory
 
@@ -26,6 +26,7 @@ def play(quick):
     return {
         "layers": _series("Many layers", "layers", most["layers"], _layers),
         "files": _series("Many files in one layer", "files", most["files"], _files),
+        "erofs-files": _series("Many files in one EROFS image", "files", most["files"], disks.many_files),
     }
 
 

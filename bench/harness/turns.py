@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import cached, contests, machine, measure, series
+from harness import cached, contests, disks, machine, measure, series
 from harness.rig import SOURCE
 
 SCRATCH = Path("/scratch")
+CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL}
 # The Debian packages of the peers.
-PEERS = ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli"]
+PEERS = ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools"]
 
 
 def play_all(names, rounds):
@@ -20,13 +21,11 @@ def play_all(names, rounds):
     played = {}
     with contextlib.ExitStack() as daemons:
         for name in names:
-            contest = cached.contest() if name == "build" else contests.ALL[name]()
+            contest = CONTESTS[name]()
             if name == "image":
                 contest.contestants.append(contests.docker_image(daemons.enter_context(_docker())))
             print(f"{contest.title}, {rounds} rounds", file=sys.stderr)
             played[name] = _play(contest, rounds)
-            if name == "build":
-                played[name]["opened"] = cached.opened()
     return played
 
 
@@ -52,6 +51,7 @@ def _play(contest, rounds):
         "baseline": contest.baseline,
         "limits": [limit._asdict() for limit in contest.limits],
         "same-size": contest.same_size,
+        "checks": [list(check) for check in contest.checks()],
         "turns": turns,
     }
 
