@@ -136,16 +136,25 @@ def by_tree(entries):
     return trees
 
 
+def canonical(line):
+    """A line of a canonical listing."""
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
 def digest_of(listing):
     """The digest of a canonical listing, which has no root."""
-    lines = (json.dumps(line, ensure_ascii=False, separators=(",", ":"), sort_keys=True) for line in listing[1:])
-    return probe_image.digest_of("".join(f"{line}\n" for line in lines).encode())
+    return probe_image.digest_of("".join(f"{canonical(line)}\n" for line in listing[1:]).encode())
+
+
+def inputs():
+    """Where the examples are, as options of a build."""
+    examples = {example.name: example.seed for example in images_examples.by_image().values()}
+    return [f"--input={name}={seed}" for name, seed in examples.items()]
 
 
 def build(directory, spec):
     """Builds the spec and returns its output directory."""
-    examples = {example.name: example.seed for example in images_examples.by_image().values()}
-    return test_torture.build(directory, spec, *(f"--input={name}={seed}" for name, seed in examples.items()))
+    return test_torture.build(directory, spec, *inputs())
 
 
 class Unpacked(unittest.TestCase):
