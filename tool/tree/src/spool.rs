@@ -62,8 +62,8 @@ pub enum ArchiveError {
 /// Makes an empty file that goes when it is closed.
 pub type Scratch<'a> = dyn FnMut() -> io::Result<File> + 'a;
 
-/// Returns what `size` bytes may expand to.
-pub(crate) fn most_bytes(size: u64) -> u64 {
+/// Returns what `size` compressed bytes may expand to.
+pub fn most_bytes(size: u64) -> u64 {
     size.saturating_mul(MAX_RATIO).max(MAX_BYTES)
 }
 
@@ -100,8 +100,11 @@ fn spool_at_most(
     Ok(Arc::new(file))
 }
 
-/// Writes bytes but for blocks of zeros.
-fn write_holes(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+/// Writes bytes but for blocks of zeros, which stay holes; the file's size may have to be set behind them.
+///
+/// # Errors
+/// As the operating system says.
+pub fn write_holes(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     static ZEROS: [u8; HOLE] = [0; HOLE];
     let is_hole = |block: &[u8]| *block == ZEROS[..block.len()];
     let mut begin = 0;
