@@ -6,6 +6,7 @@ use ociseed_spec::{Digest, Hasher, TreePath};
 use ociseed_tree::{Bytes, Content, Extent, Pieces, ReadError, Take, Tree};
 
 use super::BLOCK;
+use super::codec::{Algorithm, Compression};
 use super::layout::{ErofsError, Layout};
 use super::superblock::{self, Superblock};
 
@@ -15,7 +16,10 @@ pub struct Options {
     /// The volume's label: at most 15 bytes without NUL, or none.
     pub label: Label,
     /// The volume's UUID; without one it follows from the tree's metadata and the digests that are known of its files.
+    /// Compression does not change it.
     pub uuid: Option<[u8; 16]>,
+    /// How files are compressed.
+    pub compression: Compression,
 }
 
 /// The label of a volume, by which it is found (`LABEL=`).
@@ -49,6 +53,7 @@ pub struct Image<'a> {
 
 impl<'a> Image<'a> {
     /// Plans the image of a tree; `digest` says what a file holds, where that is known, so that equal ones share blocks.
+    /// Nothing is compressed, whatever the options say: sizes are not known before files are read.
     ///
     /// # Errors
     /// The tree has what the format cannot hold, or a layer's whiteouts.
@@ -59,18 +64,11 @@ impl<'a> Image<'a> {
     ) -> Result<Self, ErofsError> {
         let layout = Layout::of(tree, digest)?;
         let uuid = options.uuid.unwrap_or_else(|| derived_uuid(tree, &layout, digest));
-        let superblock = Superblock {
-            root_nid: layout.root_nid(),
-            inodes: layout.inodes(),
-            time: layout.time,
-            blocks: layout.blocks,
-            meta_block: layout.meta_block,
-            xattr_block: layout.xattr_block,
-            uuid,
-            label: options.label.0,
-            incompatible: if layout.has_chunks() { superblock::CHUNKED } else { 0 },
-        };
-        Ok(Self { superblock: superblock.encode(), layout })
+        Ok(Self { superblock: superblock(&layout, options.label, uuid), layout })
+    }
+
+    pub(super) fn layout(&self) -> &Layout<'a> {
+        &self.layout
     }
 
     /// Returns how many bytes the image has.
@@ -95,8 +93,31 @@ impl Bytes for Image<'_> {
     }
 }
 
+/// Writes the superblock of an image in which everything has its place.
+pub(super) fn superblock(layout: &Layout<'_>, label: Label, uuid: [u8; 16]) -> Vec<u8> {
+    let chunks = if layout.has_chunks() { superblock::CHUNKED } else { 0 };
+    let compressed = layout.algorithm.map_or(0, |_| superblock::COMPRESSED);
+    let superblock = Superblock {
+        root_nid: layout.root_nid(),
+        inodes: layout.inodes(),
+        time: layout.time,
+        blocks: layout.blocks,
+        meta_block: layout.meta_block,
+        xattr_block: layout.xattr_block,
+        uuid,
+        label: label.0,
+        incompatible: chunks | compressed,
+        algorithms: layout.algorithm.map_or(0, Algorithm::bit),
+    };
+    superblock.encode()
+}
+
 /// Makes a UUID of what is known of a tree (RFC 9562, version 8).
-fn derived_uuid(tree: &Tree, layout: &Layout<'_>, digest: &dyn Fn(&TreePath) -> Option<Digest>) -> [u8; 16] {
+pub(super) fn derived_uuid(
+    tree: &Tree,
+    layout: &Layout<'_>,
+    digest: &dyn Fn(&TreePath) -> Option<Digest>,
+) -> [u8; 16] {
     let mut hasher = Hasher::new();
     for extent in layout.metadata() {
         match extent {

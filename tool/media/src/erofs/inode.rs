@@ -9,6 +9,8 @@ use ociseed_tree::Stat;
 pub(super) enum Form {
     /// In whole blocks.
     Plain = 0,
+    /// In clusters, of which an index says where they are.
+    Clusters = 1,
     /// In whole blocks, and what does not fill one behind the inode.
     Inline = 2,
     /// In chunks, which are in blocks or are holes.
@@ -23,7 +25,7 @@ pub(super) struct Fields<'a> {
     pub(super) mode: u16,
     pub(super) links: u32,
     pub(super) size: u64,
-    /// The first block, the device number, or the size of chunks.
+    /// The first block, the device number, the size of chunks, or how many blocks are compressed.
     pub(super) place: u32,
     /// What tells it from others, for systems with 32-bit inode numbers.
     pub(super) number: u32,

@@ -1,4 +1,4 @@
-//! Reading an image back into a tree: all that is written here, and what `mkfs.erofs` writes without compression.
+//! Reading an image back into a tree: all that is written here, and what `mkfs.erofs` writes plainly or with LZ4 or zstd.
 //!
 //! Nothing is believed that the image says of itself: what lies outside of it, is there twice or leads in circles is an error,
 //! and no more memory is taken than its size explains.
@@ -13,10 +13,12 @@ use ociseed_spec::{
     Device, DeviceKind, FileMode, Owner, Timestamp, TreePath, XattrName, XattrValue, shown_path,
 };
 use ociseed_tree::{
-    Builder, Claim, Content, Entry, Extent, FileRange, HostFile, Node, Precedence, Stat, Tree,
+    Builder, Claim, Content, Entry, Extent, FileRange, HostFile, Node, Precedence, Scratch, Stat, Tree,
+    most_bytes,
 };
 
 use super::superblock::Superblock;
+use super::unpack::Unpacker;
 use super::xattrs;
 use super::{BLOCK, SLOT};
 
@@ -31,6 +33,14 @@ pub enum ReadErofsError {
     /// The operating system does not give its bytes.
     #[error("cannot read `{}`", shown_path(path))]
     Read {
+        /// The image, as it was called.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// There is no place for what is compressed in it.
+    #[error("`{}`: cannot write a scratch file", shown_path(path))]
+    Write {
         /// The image, as it was called.
         path: PathBuf,
         /// The operating system's reason.
@@ -52,8 +62,10 @@ pub enum ReadErofsError {
 type Xattr = (Vec<u8>, Vec<u8>);
 
 /// Why a part of an image cannot be read; who asks knows where.
-enum Fault {
+pub(super) enum Fault {
     Read(io::Error),
+    /// Of the scratch file.
+    Write(io::Error),
     Problem(String),
 }
 
@@ -63,24 +75,37 @@ impl From<io::Error> for Fault {
     }
 }
 
-fn problem<T>(text: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn problem<T>(text: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Problem(text.into()))
 }
 
-/// Reads the tree of an image; `shown` is what messages call it. Files' bytes stay where they are.
+/// Reads the tree of an image; `shown` is what messages call it. Files' bytes stay where they are, but for compressed ones,
+/// which are all decompressed into one scratch file.
 ///
 /// # Errors
-/// It cannot be read, is no EROFS image, or has what no tree can.
-pub fn read(file: Arc<File>, shown: &Path) -> Result<Tree, ReadErofsError> {
+/// It cannot be read, is no EROFS image, has what no tree can, or expands to more than `docs/format.md` allows.
+pub fn read(file: Arc<File>, shown: &Path, scratch: &mut Scratch<'_>) -> Result<Tree, ReadErofsError> {
+    read_at_most(file, shown, scratch, most_bytes)
+}
+
+/// Reads an image that may expand to what `most` says of its size.
+fn read_at_most(
+    file: Arc<File>,
+    shown: &Path,
+    scratch: &mut Scratch<'_>,
+    most: fn(u64) -> u64,
+) -> Result<Tree, ReadErofsError> {
     let at = |place: &str| {
         let (path, place) = (shown.to_path_buf(), place.to_owned());
         move |fault| match fault {
             Fault::Read(source) => ReadErofsError::Read { path, source },
+            Fault::Write(source) => ReadErofsError::Write { path, source },
             Fault::Problem(problem) => ReadErofsError::Invalid { path, place, problem },
         }
     };
     let image = Image::open(file, shown).map_err(at("superblock"))?;
-    let mut walk = Walk { image, builder: Builder::new(), names: BTreeMap::new(), taken: 0 };
+    let unpacker = Unpacker::new(most(image.size), shown, scratch);
+    let mut walk = Walk { image, unpacker, builder: Builder::new(), names: BTreeMap::new(), taken: 0 };
     let mut pending = vec![(TreePath::root(), u64::from(walk.image.superblock.root_nid))];
     walk.names.insert(pending[0].1, TreePath::root());
     while let Some((path, nid)) = pending.pop() {
@@ -93,11 +118,11 @@ pub fn read(file: Arc<File>, shown: &Path) -> Result<Tree, ReadErofsError> {
 }
 
 /// The image's bytes.
-struct Image {
+pub(super) struct Image {
     file: Arc<File>,
     shown: Arc<Path>,
     size: u64,
-    superblock: Superblock,
+    pub(super) superblock: Superblock,
 }
 
 impl Image {
@@ -116,7 +141,7 @@ impl Image {
         Ok(Self { file, shown: shown.into(), size: expected, superblock })
     }
 
-    fn bytes(&self, at: u64, count: u64) -> Result<Vec<u8>, Fault> {
+    pub(super) fn bytes(&self, at: u64, count: u64) -> Result<Vec<u8>, Fault> {
         if at.checked_add(count).is_none_or(|end| end > self.size) {
             return problem(format!("{count} bytes at {at} are not in the image, which has {}", self.size));
         }
@@ -155,7 +180,6 @@ impl Image {
                 Ok(extents)
             }
             4 => self.chunks(inode, behind),
-            1 | 3 => problem("it is compressed, which is not read here"),
             other => problem(format!("no form of data has the number {other}")),
         }
     }
@@ -197,16 +221,16 @@ impl Image {
 }
 
 /// An inode as it lies in the image.
-struct Inode {
-    at: u64,
-    form: u16,
+pub(super) struct Inode {
+    pub(super) at: u64,
+    pub(super) form: u16,
     mode: u16,
-    size: u64,
+    pub(super) size: u64,
     place: u32,
     stat: Stat,
     xattrs: u64,
     /// Bytes of itself and its attributes.
-    head: u64,
+    pub(super) head: u64,
 }
 
 impl Inode {
@@ -236,8 +260,9 @@ impl Inode {
 }
 
 /// Goes through all directories.
-struct Walk {
+struct Walk<'s> {
     image: Image,
+    unpacker: Unpacker<'s>,
     builder: Builder,
     /// The first name of each inode.
     names: BTreeMap<u64, TreePath>,
@@ -245,7 +270,16 @@ struct Walk {
     taken: u64,
 }
 
-impl Walk {
+impl Walk<'_> {
+    /// Describes an inode's bytes.
+    fn content(&mut self, inode: &Inode) -> Result<Content, Fault> {
+        let extents = match inode.form {
+            1 | 3 if inode.size > 0 => self.unpacker.unpack(&self.image, inode)?,
+            _ => self.image.extents(inode)?,
+        };
+        Ok(extents.into_iter().collect())
+    }
+
     /// Adds what a directory has, and returns the directories among it.
     fn directory(&mut self, path: &TreePath, nid: u64) -> Result<Vec<(TreePath, u64)>, Fault> {
         let inode = self.image.inode(nid)?;
@@ -281,8 +315,8 @@ impl Walk {
         Ok(())
     }
 
-    fn names_of(&self, inode: &Inode) -> Result<Vec<(Vec<u8>, u64)>, Fault> {
-        let content: Content = self.image.extents(inode)?.into_iter().collect();
+    fn names_of(&mut self, inode: &Inode) -> Result<Vec<(Vec<u8>, u64)>, Fault> {
+        let content = self.content(inode)?;
         let mut bytes = Vec::new();
         content.copy_to(&mut bytes).map_err(|error| Fault::Problem(error.to_string()))?;
         let mut names = Vec::new();
@@ -332,7 +366,7 @@ impl Walk {
             Node::Device(Device { kind, major, minor })
         };
         let node = match kind {
-            0o10 => Node::File(self.image.extents(&inode)?.into_iter().collect()),
+            0o10 => Node::File(self.content(&inode)?),
             0o4 => Node::Directory { opaque: false },
             0o12 => Node::Symlink(self.target(&inode)?.into()),
             0o2 => device(DeviceKind::Char),
@@ -348,7 +382,7 @@ impl Walk {
             return problem(format!("a symbolic link leads over {} bytes", inode.size));
         }
         self.take(inode.size)?;
-        let content: Content = self.image.extents(inode)?.into_iter().collect();
+        let content = self.content(inode)?;
         let mut bytes = Vec::new();
         content.copy_to(&mut bytes).map_err(|error| Fault::Problem(error.to_string()))?;
         Ok(bytes)
@@ -395,4 +429,30 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> io::Result<File> {
+        let file = rustix::fs::memfd_create("scratch", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(File::from_std(file.into()))
+    }
+
+    fn golden(name: &str, most: fn(u64) -> u64) -> Result<Tree, ReadErofsError> {
+        let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/erofs");
+        let dir = cap_std::fs::Dir::open_ambient_dir(place, cap_std::ambient_authority()).expect("is there");
+        read_at_most(Arc::new(dir.open(name).expect("is there")), Path::new(name), &mut scratch, most)
+    }
+
+    #[test]
+    fn what_expands_to_too_much_is_refused() {
+        for name in ["lz4.erofs", "zstd.erofs"] {
+            golden(name, |_| 8 << 20).expect("it has less");
+            let error = golden(name, |size| size * 10).expect_err("it has more").to_string();
+            assert!(error.contains("the most for this image"), "{error}");
+        }
+        golden("everything.erofs", |_| 0).expect("nothing in it is compressed");
+    }
 }

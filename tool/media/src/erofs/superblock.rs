@@ -3,8 +3,11 @@
 use ociseed_spec::Timestamp;
 
 use super::BLOCK;
+use super::codec::{Algorithm, CLUSTER, WINDOW_LOG};
 use super::read::{u16_at, u32_at, u64_at};
 
+/// Bytes of its own; what it says of algorithms follows.
+const SIZE: usize = 128;
 /// Where it lies in its block.
 const OFFSET: usize = 1024;
 const MAGIC: u32 = 0xe0f5_e1e2;
@@ -12,8 +15,13 @@ const MAGIC: u32 = 0xe0f5_e1e2;
 const COMPATIBLE: u32 = 0x1 | 0x2;
 /// Some files are maps of chunks (`EROFS_FEATURE_INCOMPAT_CHUNKED_FILE`).
 pub(super) const CHUNKED: u32 = 0x4;
-/// Features that change nothing of what is read here: padding of compressed blocks, and chunks.
-const READABLE: u32 = 0x1 | CHUNKED;
+/// Zeros are before what is compressed; it is said how; ends of compressed files lie with their inodes
+/// (`EROFS_FEATURE_INCOMPAT_ZERO_PADDING`, `_COMPR_CFGS` and `_BIG_PCLUSTER`, `_ZTAILPACKING`).
+pub(super) const COMPRESSED: u32 = ZERO_PADDING | CONFIGURED | 0x10;
+pub(super) const ZERO_PADDING: u32 = 0x1;
+const CONFIGURED: u32 = 0x2;
+/// Features that are read here.
+const READABLE: u32 = COMPRESSED | CHUNKED;
 
 /// As many first bytes as tell an image from other files.
 pub const HEAD: usize = OFFSET + 4;
@@ -36,6 +44,8 @@ pub(super) struct Superblock {
     pub(super) uuid: [u8; 16],
     pub(super) label: [u8; 16],
     pub(super) incompatible: u32,
+    /// What files may be compressed with: a bit for each algorithm.
+    pub(super) algorithms: u16,
 }
 
 impl Superblock {
@@ -57,6 +67,16 @@ impl Superblock {
         put(48, &self.uuid);
         put(64, &self.label);
         put(80, &self.incompatible.to_le_bytes());
+        put(84, &self.algorithms.to_le_bytes());
+        let mut end = SIZE;
+        for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+            if self.algorithms & algorithm.bit() != 0 {
+                let settings = settings(algorithm);
+                put(end, &(settings.len() as u16).to_le_bytes());
+                put(end + 2, &settings);
+                end += 2 + settings.len();
+            }
+        }
         let checksum = crc32c(&block[OFFSET..]);
         block[OFFSET + 4..OFFSET + 8].copy_from_slice(&checksum.to_le_bytes());
         block
@@ -97,8 +117,29 @@ impl Superblock {
             uuid: bytes[48..64].try_into().expect("16 bytes"),
             label: bytes[64..80].try_into().expect("16 bytes"),
             incompatible,
+            algorithms: if incompatible & CONFIGURED == 0 { 1 } else { u16_at(bytes, 84) },
         })
     }
+}
+
+/// What a kernel has to know to decompress (`z_erofs_lz4_cfgs`, `z_erofs_zstd_cfgs`).
+fn settings(algorithm: Algorithm) -> Vec<u8> {
+    /// Windows are counted from this on.
+    const LEAST_WINDOW_LOG: u8 = 10;
+    let mut bytes = Vec::new();
+    match algorithm {
+        Algorithm::Lz4 => {
+            // How far back bytes are repeated, and how many blocks a cluster has at most.
+            bytes.extend(u16::MAX.to_le_bytes());
+            bytes.extend(((CLUSTER as u64 / BLOCK) as u16).to_le_bytes());
+            bytes.resize(14, 0);
+        }
+        Algorithm::Zstd => {
+            bytes.extend([0, WINDOW_LOG - LEAST_WINDOW_LOG]);
+            bytes.resize(6, 0);
+        }
+    }
+    bytes
 }
 
 /// CRC-32C as the kernel takes it here: begun with all ones, and not inverted at the end.
