@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -23,6 +24,14 @@ NEWER = {"zstd": "Linux reads zstd since 6.10"}
 def expected(name):
     """The listing of a golden image, which has no root."""
     return [json.loads(line) for line in (GOLDEN / f"{name}.listing").read_text().splitlines()]
+
+
+def lacks_zstd(name):
+    """Says why this kernel cannot mount an image, of which the name says that it has zstd; nothing where it can."""
+    version = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+    if not name.startswith("zstd") or version >= (6, 10):
+        return None
+    return f"Linux {os.uname().release} reads no zstd in EROFS: 6.10 is the first that does"
 
 
 def mount_file(image, point):
@@ -65,12 +74,18 @@ class Images(unittest.TestCase):
         for name in IMAGES:
             for mount in (mount_loop, mount_file):
                 with self.subTest(image=name, mount=mount.__name__):
+                    if reason := lacks_zstd(name):
+                        self.skipTest(reason)
                     self.assertEqual(self.seen(name, mount), expected(name))
 
     def test_fsck_accepts_every_image(self):
         for name in IMAGES:
             with self.subTest(image=name):
                 result = rig.run(["fsck.erofs", "--extract", self.image(name)], check=False)
+                if name.startswith("zstd") and "zstd" not in rig.run(["fsck.erofs", "-V"], check=False).stdout:
+                    # 1.5, of bookworm: it says so itself, and nothing else.
+                    self.assertIn("unknown compression format 3", result.stderr)
+                    continue
                 self.assertEqual((result.returncode, result.stderr.strip()), (0, ""), result.stdout)
 
 

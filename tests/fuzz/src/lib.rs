@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ociseed_image::Image;
-use ociseed_media::{cpio, erofs};
+use ociseed_media::cpio;
+use ociseed_media::erofs::{self, Compression};
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
@@ -98,11 +99,11 @@ pub fn spec(bytes: &[u8]) {
     }
 }
 
-/// Reads an EROFS image. One that is taken is the same tree after it was written and read again.
+/// Reads an EROFS image. One that is taken is the same tree after it was written, plainly and compressed, and read again.
 pub fn image(bytes: &[u8]) {
     /// Files may share blocks, and have holes of any size.
     const LIMIT: u64 = 16 << 20;
-    let read = |bytes: &[u8]| erofs::read(file_of(bytes), Path::new("fuzz.erofs"));
+    let read = |bytes: &[u8]| erofs::read(file_of(bytes), Path::new("fuzz.erofs"), &mut scratch_file);
     let Ok(tree) = read(bytes) else { return };
     let sizes = tree.iter().map(|(_, entry)| match &entry.node {
         Node::File(content) => content.size(),
@@ -111,13 +112,21 @@ pub fn image(bytes: &[u8]) {
     if sizes.fold(0, u64::saturating_add) > LIMIT {
         return;
     }
-    let image = erofs::Image::plan(&tree, &|_| None, &erofs::Options::default())
-        .expect("what was read can be planned");
-    let mut written = Vec::new();
-    image.content().copy_to(&mut written).expect("what was read can be written");
-    assert_eq!(written.len() as u64, image.size());
-    let again = read(&written).expect("what we write can be read");
-    assert_eq!(listed(&tree), listed(&again), "written and read again it is another tree");
+    let planned = erofs::Image::plan(&tree, &|_| None, &erofs::Options::default());
+    let size = planned.expect("what was read can be planned").size();
+    for compression in [Compression::None, Compression::Lz4 { level: 3 }, Compression::Zstd { level: 1 }] {
+        let file = scratch_file().expect("the system's directory for such takes files");
+        let options = erofs::Options { compression, ..erofs::Options::default() };
+        let written = erofs::write(&tree, &|_| None, &options, &|_| {}, &file);
+        assert!(written.expect("what was read can be written") <= size + 4096, "{compression:?}");
+        let again = erofs::read(Arc::new(file), Path::new("again.erofs"), &mut scratch_file);
+        let again = again.expect("what we write can be read");
+        assert_eq!(
+            listed(&tree),
+            listed(&again),
+            "{compression:?}: written and read again it is another tree"
+        );
+    }
 }
 
 /// Reads a cpio archive. One that is taken is the same tree after it was written and read again.
