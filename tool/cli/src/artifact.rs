@@ -18,6 +18,7 @@ use ociseed_tree::{Tree, decompress, tar};
 use crate::failure::{Failure, chain};
 use crate::inputs::{argument_failure, read_document};
 use crate::report::Report;
+use crate::scratch::Scratch;
 use ociseed_spec::shown_path;
 
 /// Something that can be looked at.
@@ -132,7 +133,8 @@ impl Artifact {
             return Self::of_document(read_document(file, &shown)?, path);
         }
         if erofs::is_image(&head) {
-            let tree = erofs::read(Arc::new(File::from_std(file)), path);
+            let scratch = Scratch::temporary()?;
+            let tree = erofs::read(Arc::new(File::from_std(file)), path, &mut || scratch.file());
             return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
         }
         if head.starts_with(b"07070") {

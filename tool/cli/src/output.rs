@@ -129,6 +129,21 @@ impl OutDir {
         Ok(value)
     }
 
+    /// Writes one file of a stage at any places, and reads it where it was written.
+    pub(crate) fn write_placed<T>(
+        &self,
+        name: &OsStr,
+        content: impl FnOnce(&File) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let fail = |error: io::Error| write_failure(&self.shown(name), &error);
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = self.dir.open_with(name, options).map_err(fail)?;
+        let value = content(&file)?;
+        file.set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
+        Ok(value)
+    }
+
     /// Starts a hidden directory, and removes those that killed processes left.
     pub(crate) fn stage(&self) -> Result<Stage, Failure> {
         self.remove_stale_stages();

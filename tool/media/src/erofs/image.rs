@@ -1,8 +1,6 @@
 //! An image as a whole: planned from a tree, then described as extents.
 
-use std::str::FromStr;
-
-use ociseed_spec::{Digest, Hasher, TreePath};
+use ociseed_spec::{Digest, Hasher, Label, TreePath, Uuid};
 use ociseed_tree::{Bytes, Content, Extent, Pieces, ReadError, Take, Tree};
 
 use super::BLOCK;
@@ -13,35 +11,13 @@ use super::superblock::{self, Superblock};
 /// What an image has beside its tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The volume's label: at most 15 bytes without NUL, or none.
+    /// The volume's label, or none.
     pub label: Label,
     /// The volume's UUID; without one it follows from the tree's metadata and the digests that are known of its files.
     /// Compression does not change it.
-    pub uuid: Option<[u8; 16]>,
+    pub uuid: Option<Uuid>,
     /// How files are compressed.
     pub compression: Compression,
-}
-
-/// The label of a volume, by which it is found (`LABEL=`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Label([u8; 16]);
-
-/// Says that a text is no label.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("label `{0}`: an EROFS label has at most 15 bytes and no NUL")]
-pub struct LabelError(String);
-
-impl FromStr for Label {
-    type Err = LabelError;
-
-    fn from_str(text: &str) -> Result<Self, LabelError> {
-        let mut label = [0; 16];
-        match label.get_mut(..text.len()).filter(|_| text.len() < 16 && !text.contains('\0')) {
-            Some(place) => place.copy_from_slice(text.as_bytes()),
-            None => return Err(LabelError(text.to_owned())),
-        }
-        Ok(Self(label))
-    }
 }
 
 /// An image that can be written: everything but the files' bytes is known.
@@ -64,7 +40,7 @@ impl<'a> Image<'a> {
     ) -> Result<Self, ErofsError> {
         let layout = Layout::of(tree, digest)?;
         let uuid = options.uuid.unwrap_or_else(|| derived_uuid(tree, &layout, digest));
-        Ok(Self { superblock: superblock(&layout, options.label, uuid), layout })
+        Ok(Self { superblock: superblock(&layout, &options.label, uuid), layout })
     }
 
     pub(super) fn layout(&self) -> &Layout<'a> {
@@ -94,7 +70,9 @@ impl Bytes for Image<'_> {
 }
 
 /// Writes the superblock of an image in which everything has its place.
-pub(super) fn superblock(layout: &Layout<'_>, label: Label, uuid: [u8; 16]) -> Vec<u8> {
+pub(super) fn superblock(layout: &Layout<'_>, label: &Label, uuid: Uuid) -> Vec<u8> {
+    let mut place = [0; 16];
+    place[..label.as_str().len()].copy_from_slice(label.as_str().as_bytes());
     let chunks = if layout.has_chunks() { superblock::CHUNKED } else { 0 };
     let compressed = layout.algorithm.map_or(0, |_| superblock::COMPRESSED);
     let superblock = Superblock {
@@ -104,8 +82,8 @@ pub(super) fn superblock(layout: &Layout<'_>, label: Label, uuid: [u8; 16]) -> V
         blocks: layout.blocks,
         meta_block: layout.meta_block,
         xattr_block: layout.xattr_block,
-        uuid,
-        label: label.0,
+        uuid: *uuid.as_bytes(),
+        label: place,
         incompatible: chunks | compressed,
         algorithms: layout.algorithm.map_or(0, Algorithm::bit),
     };
@@ -117,7 +95,7 @@ pub(super) fn derived_uuid(
     tree: &Tree,
     layout: &Layout<'_>,
     digest: &dyn Fn(&TreePath) -> Option<Digest>,
-) -> [u8; 16] {
+) -> Uuid {
     let mut hasher = Hasher::new();
     for extent in layout.metadata() {
         match extent {
@@ -129,8 +107,5 @@ pub(super) fn derived_uuid(
         hasher.update(digest.as_bytes());
     }
     let digest = hasher.finish();
-    let mut uuid: [u8; 16] = digest.as_bytes()[..16].try_into().expect("32 bytes");
-    uuid[6] = uuid[6] & 0x0f | 0x80;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    uuid
+    Uuid::of_digest(&digest)
 }

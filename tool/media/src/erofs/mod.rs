@@ -31,7 +31,7 @@ mod write;
 mod xattrs;
 
 pub use self::codec::Compression;
-pub use self::image::{Image, Label, LabelError, Options};
+pub use self::image::{Image, Options};
 pub use self::layout::ErofsError;
 pub use self::read::{ReadErofsError, read};
 pub use self::superblock::{HEAD, is_image};

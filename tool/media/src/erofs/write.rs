@@ -82,7 +82,7 @@ pub fn write(
     layout.place_end(blocks.next)?;
     let size = u64::from(layout.blocks) * BLOCK;
     write_end(&layout, out)?;
-    let first = superblock(&layout, options.label, uuid);
+    let first = superblock(&layout, &options.label, uuid);
     out.write_all_at(&first, 0).and_then(|()| out.set_len(size)).map_err(WriteErofsError::Write)?;
     Ok(size)
 }

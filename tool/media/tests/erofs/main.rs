@@ -3,7 +3,7 @@
 mod compressed;
 mod trees;
 
-use ociseed_media::erofs::{self, Image, Options};
+use ociseed_media::erofs::{Image, Options};
 use ociseed_spec::{Acl, TreePath};
 use ociseed_tree::{Builder, Claim, Entry, Extent, Node, Precedence, Tree};
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ fn equal_files_share_blocks_and_what_is_small_lies_with_its_inode() {
 fn names_of_a_volume_are_given_or_follow_from_its_tree() {
     let named = |label: &str| Options {
         label: label.parse().expect("short"),
-        uuid: Some([7; 16]),
+        uuid: "07070707-0707-0707-0707-070707070707".parse().ok(),
         ..Options::default()
     };
     let bytes = image_of(&tree(vec![]), &named("seed"));
@@ -59,9 +59,6 @@ fn names_of_a_volume_are_given_or_follow_from_its_tree() {
     assert_ne!(one, uuid(vec![("/a", file(*b"2"))]), "of other content");
     assert_ne!(one, uuid(vec![("/b", file(*b"1"))]), "of other names");
     assert_eq!((one[6] >> 4, one[8] >> 6), (8, 2), "a UUID of version 8");
-    for label in ["sixteen bytes it has", "nul\0"] {
-        label.parse::<erofs::Label>().expect_err(label);
-    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Digest;
 use crate::text::string_form;
 
 /// The label of a volume, by which it is found (`LABEL=`): at most 15 bytes without NUL, which is what EROFS has room for.
@@ -51,6 +52,14 @@ pub struct Uuid([u8; 16]);
 pub struct UuidError(String);
 
 impl Uuid {
+    /// Makes one of a digest (RFC 9562, version 8).
+    pub fn of_digest(digest: &Digest) -> Self {
+        let mut bytes: [u8; 16] = digest.as_bytes()[..16].try_into().expect("a digest has 32");
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
     /// The digits of each part.
     const PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 

@@ -1,18 +1,19 @@
 //! Writing a tree as a medium.
 
 use std::ffi::OsStr;
+use std::io::Seek as _;
 
 use ociseed_media::cpio::{self, CpioError};
-use ociseed_media::erofs;
+use ociseed_media::erofs::{self, WriteErofsError};
 use ociseed_spec::document::VERSION;
 use ociseed_spec::file::{DiskSpec, MediumKind};
 use ociseed_spec::metadata::DiskMetadata;
-use ociseed_spec::{Digest, Hasher, TreePath};
+use ociseed_spec::{Clusters, Digest, Hasher, TreePath};
 use ociseed_tree::{Content, tar};
 
 use super::DiskTree;
 use crate::failure::{Failure, chain};
-use crate::output::OutDir;
+use crate::output::{OutDir, write_failure};
 use crate::step::write_bytes;
 
 /// Writes a disk into a directory of a stage and describes it; `progress` is told how many more bytes are done.
@@ -44,8 +45,16 @@ pub(super) fn write(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Option<Hasher>, Failure> {
     let path = out.shown(name);
+    if spec.compression.unwrap_or_default() != Clusters::None {
+        return write_compressed(disk, spec, hashed, out, name, progress);
+    }
     out.write_file(name, |writer| match spec.medium {
-        MediumKind::Erofs => write_bytes(&image(disk, spec)?, hashed, &path, progress, writer),
+        MediumKind::Erofs => {
+            let digest = |path: &TreePath| disk.digests.get(path).copied();
+            let image = erofs::Image::plan(&disk.tree, &digest, &options(spec));
+            let image = image.map_err(|error| Failure::new(chain(&error)))?;
+            write_bytes(&image, hashed, &path, progress, writer)
+        }
         MediumKind::Tar => write_bytes(&tar::Form(&disk.tree), hashed, &path, progress, writer),
         MediumKind::Cpio => {
             let extents = cpio::extents(&disk.tree).map_err(|error| refused(&error))?;
@@ -54,14 +63,44 @@ pub(super) fn write(
     })
 }
 
-/// Plans the file system.
-fn image<'a>(disk: &'a DiskTree, spec: &DiskSpec) -> Result<erofs::Image<'a>, Failure> {
-    let options = erofs::Options {
-        label: spec.label.as_ref().map(|label| label.as_str().parse().expect("a label")).unwrap_or_default(),
-        uuid: spec.uuid.map(|uuid| *uuid.as_bytes()),
-    };
+/// Writes an image whose places are known when it is written, so it is read again for its hash.
+fn write_compressed(
+    disk: &DiskTree,
+    spec: &DiskSpec,
+    hashed: bool,
+    out: &OutDir,
+    name: &OsStr,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Option<Hasher>, Failure> {
+    let path = out.shown(name);
     let digest = |path: &TreePath| disk.digests.get(path).copied();
-    erofs::Image::plan(&disk.tree, &digest, &options).map_err(|error| Failure::new(chain(&error)))
+    out.write_placed(name, |file| {
+        let written = erofs::write(&disk.tree, &digest, &options(spec), progress, file);
+        written.map_err(|error| match error {
+            WriteErofsError::Write(error) => write_failure(&path, &error),
+            other => Failure::new(chain(&other)),
+        })?;
+        let mut hasher = Hasher::new();
+        if hashed {
+            let mut file = file;
+            file.rewind().and_then(|()| hasher.read(file)).map_err(|error| write_failure(&path, &error))?;
+        }
+        Ok(hashed.then_some(hasher))
+    })
+}
+
+fn options(spec: &DiskSpec) -> erofs::Options {
+    // Levels are from 1 to 19.
+    let level = |level: i32| u8::try_from(level).unwrap_or(u8::MAX);
+    erofs::Options {
+        label: spec.label.clone().unwrap_or_default(),
+        uuid: spec.uuid,
+        compression: match spec.compression.unwrap_or_default() {
+            Clusters::None => erofs::Compression::None,
+            Clusters::Lz4(value) => erofs::Compression::Lz4 { level: level(value) },
+            Clusters::Zstd(value) => erofs::Compression::Zstd { level: level(value) },
+        },
+    }
 }
 
 /// Says what no cpio archive can hold, and what to do where another medium can.
