@@ -5,7 +5,7 @@
 use super::BLOCK;
 use super::codec::{CLUSTER, Codec};
 
-/// Files are cut into segments of this size: half a block is lost at the end of each, and 12 of them are in a batch.
+/// Files are cut into segments of this size: half a block is lost at the end of each, and several are in memory for each thread.
 pub(super) const SEGMENT: usize = 2 << 20;
 /// The end of a file has at most so many bytes: it must not cross a block, and is moved there by steps of a slot.
 pub(super) const MAX_TAIL: usize = (BLOCK - super::SLOT) as usize;

@@ -1,24 +1,28 @@
-//! The work on files that are compressed, overlapped: one thread reads while all others compress.
+//! The work on files that are compressed, overlapped: one thread reads, the others compress, and results are taken in order.
 //!
-//! Files are cut into segments, and those collected in batches, so that small files are not handed on one by one. Results
-//! come in the order of files, so the number of threads changes no byte. Three batches are in memory, and what one became:
-//! at most 96 MiB, and beside that the memory of compressors.
+//! Files are cut into segments, and small ones are put together, so that they are not handed on one by one. Each such piece
+//! of work is done on its own while later ones are read, and its result waits for its turn: no thread waits for another's, and
+//! their number changes no byte. A window of pieces is in memory, and what they became: at most 96 MiB, and beside that the
+//! memory of compressors.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use ociseed_tree::{Content, ReadError};
-use rayon::prelude::*;
+use rayon::Yield;
 
 use super::clusters::{Packed, SEGMENT};
 use super::codec::{Codec, Compression};
 
-/// So many bytes are compressed before what they became is written: twelve threads have something to do.
-const BATCH: usize = 12 * SEGMENT;
+/// Small files are put together until they have so many bytes; a piece of work has at most that and a segment.
+const PIECE: usize = SEGMENT / 4;
 /// So many segments, where they are small.
-const MAX_SEGMENTS: usize = 8192;
+const MAX_SEGMENTS: usize = 1024;
+/// So many pieces of work are begun or done and not taken yet: some threads have something to do behind a slow one.
+const WINDOW: usize = 16;
 
 /// A part of a file.
 struct Segment {
@@ -53,47 +57,79 @@ pub(super) fn run<E>(
     mut take: impl FnMut(Done) -> Result<(), E>,
 ) -> Result<(), Stopped<E>> {
     let codecs = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        let (sender, batches) = sync_channel(1);
-        let reader = scope.spawn(|| read(files, sender));
-        let mut result = Ok(());
-        for batch in batches {
-            result = compress(batch, compression, &codecs)
-                .ok_or(Stopped::Memory)
-                .and_then(|done| done.into_iter().try_for_each(&mut take).map_err(Stopped::Taker));
-            if result.is_err() {
-                // Without a receiver the reader ends.
-                break;
+    thread::scope(|threads| {
+        let (sender, pieces) = sync_channel(1);
+        let reader = threads.spawn(|| read(files, sender));
+        let result = rayon::in_place_scope(|scope| {
+            let mut window: VecDeque<Waiting> = VecDeque::new();
+            let mut pieces = pieces.into_iter();
+            let mut hand_on = |window: &mut VecDeque<Waiting>| match window.pop_front().map(wait) {
+                None => Ok(()),
+                Some(None) => Err(Stopped::Memory),
+                Some(Some(done)) => done.into_iter().try_for_each(&mut take).map_err(Stopped::Taker),
+            };
+            // Without a receiver, which an error drops, the reader ends.
+            for piece in &mut pieces {
+                let (done, receiver) = sync_channel(1);
+                let codecs = &codecs;
+                // Nobody waits for it where another one failed.
+                scope.spawn(move |_| drop(done.send(compress(piece, compression, codecs))));
+                window.push_back(receiver);
+                if window.len() == WINDOW {
+                    hand_on(&mut window)?;
+                }
             }
-        }
+            while !window.is_empty() {
+                hand_on(&mut window)?;
+            }
+            Ok(())
+        });
         let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         result.and(read.map_err(|(number, error)| Stopped::Read(number, error)))
     })
 }
 
-/// Compresses a batch; compressors go back for the next one.
-fn compress(batch: Vec<Segment>, compression: Compression, codecs: &Mutex<Vec<Codec>>) -> Option<Vec<Done>> {
+/// What a piece of work becomes; nothing where there is no memory for it.
+type Waiting = Receiver<Option<Vec<Done>>>;
+
+/// Waits for a piece of work, and does others of ours meanwhile where this is one of rayon's threads.
+fn wait(receiver: Waiting) -> Option<Vec<Done>> {
+    loop {
+        match receiver.try_recv() {
+            Err(TryRecvError::Empty) => {}
+            done => return done.ok()?,
+        }
+        if rayon::yield_local() != Some(Yield::Executed) {
+            // Nothing is left to begin, so others work on it.
+            return receiver.recv().ok()?;
+        }
+    }
+}
+
+/// Compresses a piece of work; the compressor goes back for the next one.
+fn compress(piece: Vec<Segment>, compression: Compression, codecs: &Mutex<Vec<Codec>>) -> Option<Vec<Done>> {
     let codecs = || codecs.lock().unwrap_or_else(PoisonError::into_inner);
-    let one = |Segment { bytes, last }: Segment| {
-        let free = codecs().pop();
-        let mut codec = free.or_else(|| Codec::new(compression))?;
+    let free = codecs().pop();
+    let mut codec = free.or_else(|| Codec::new(compression))?;
+    let mut one = |Segment { bytes, last }: Segment| {
         let packed = Packed::of(&bytes, last, &mut codec);
-        codecs().push(codec);
-        Some(Done { packed, size: bytes.len() as u64, last })
+        Done { packed, size: bytes.len() as u64, last }
     };
-    batch.into_par_iter().map(one).collect()
+    let done = piece.into_iter().map(&mut one).collect();
+    codecs().push(codec);
+    Some(done)
 }
 
 /// Reads all files; the error says which one it is of.
 fn read(files: &[&Content], sender: SyncSender<Vec<Segment>>) -> Result<(), (usize, ReadError)> {
-    let mut cutter = Cutter { batch: Vec::new(), size: 0, current: Vec::new(), sender };
+    let mut cutter = Cutter { piece: Vec::new(), size: 0, current: Vec::new(), sender };
     for (number, content) in files.iter().enumerate() {
         let expected = usize::try_from(content.size()).unwrap_or(SEGMENT).min(SEGMENT);
         cutter.current = Vec::with_capacity(expected);
         let read = content.copy_to(&mut cutter);
         let ended = read.and_then(|()| cutter.cut(true).map_err(ReadError::Write));
         match ended {
-            // Nobody takes batches any more: who did knows why.
+            // Nobody takes pieces any more: who did knows why.
             Err(ReadError::Write(_)) => return Ok(()),
             other => other.map_err(|error| (number, error))?,
         }
@@ -104,8 +140,8 @@ fn read(files: &[&Content], sender: SyncSender<Vec<Segment>>) -> Result<(), (usi
 
 /// Cuts files into segments, and collects those.
 struct Cutter {
-    batch: Vec<Segment>,
-    /// Bytes in the batch.
+    piece: Vec<Segment>,
+    /// Bytes in the piece of work.
     size: usize,
     current: Vec<u8>,
     sender: SyncSender<Vec<Segment>>,
@@ -114,8 +150,8 @@ struct Cutter {
 impl Cutter {
     fn cut(&mut self, last: bool) -> io::Result<()> {
         self.size += self.current.len();
-        self.batch.push(Segment { bytes: std::mem::take(&mut self.current), last });
-        match self.size >= BATCH || self.batch.len() >= MAX_SEGMENTS {
+        self.piece.push(Segment { bytes: std::mem::take(&mut self.current), last });
+        match self.size >= PIECE || self.piece.len() >= MAX_SEGMENTS {
             true => self.send(),
             false => Ok(()),
         }
@@ -123,8 +159,8 @@ impl Cutter {
 
     fn send(&mut self) -> io::Result<()> {
         self.size = 0;
-        let batch = std::mem::take(&mut self.batch);
-        self.sender.send(batch).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let piece = std::mem::take(&mut self.piece);
+        self.sender.send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
