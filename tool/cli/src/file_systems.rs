@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ociseed_image::Image;
+use ociseed_spec::Packing;
 use ociseed_spec::lock::BlobRef;
 use ociseed_store::Source;
-use ociseed_tree::{Tree, flatten, read_archive, spool};
+use ociseed_tree::{Tree, flatten, read_archive, spool, tar};
 
 use crate::artifact::Artifact;
 use crate::failure::{Failure, chain};
@@ -116,12 +117,18 @@ pub(crate) fn own(artifact: &Artifact, path: &Path, scratch: &Scratch) -> Result
     })
 }
 
-/// Reads the files of a tar, compressed or not.
+/// Reads the files of a tar, compressed or not; one of a disk may have the xattrs of overlayfs.
 fn of_file(file: &std::fs::File, path: &Path, scratch: &Scratch) -> Result<Tree, Failure> {
     let shown = shown_path(path);
     let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
     let mut file = file.try_clone().map_err(|error| fail(&error))?;
-    file.rewind().map_err(|error| fail(&error))?;
-    let file = Arc::new(cap_std::fs::File::from_std(file));
-    read_archive(file, path.into(), &mut || scratch.file()).map_err(|error| fail(&error))
+    let mut head = Vec::new();
+    let read = file.rewind().and_then(|()| (&mut file).take(Packing::HEAD as u64).read_to_end(&mut head));
+    read.and_then(|_| file.rewind()).map_err(|error| fail(&error))?;
+    let size = file.metadata().map_err(|error| fail(&error))?.len();
+    let plain = match Packing::of(&head) {
+        Packing::Plain => Arc::new(cap_std::fs::File::from_std(file)),
+        _ => spool(file, size, &mut || scratch.file()).map_err(|error| fail(&error))?,
+    };
+    tar::read_file_system(plain, path.into()).map_err(|error| fail(&error))
 }

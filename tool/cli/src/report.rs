@@ -58,9 +58,14 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for (name, target) in &self.targets {
-            let digest =
-                target.seed_id.or(target.digest).map(|digest| format!("  {digest}")).unwrap_or_default();
+            // Of a seed its id is what people go by; a disk is a file that has a digest of its own.
+            let of_disk = target.lock.is_some();
+            let digest = target.seed_id.filter(|_| !of_disk).or(target.digest);
+            let digest = digest.map(|digest| format!("  {digest}")).unwrap_or_default();
             let _ = writeln!(text, "{name}: {} ({} bytes){digest}", target.path, target.size);
+            if let (Some(seed_id), Some(lock)) = (target.seed_id, target.lock) {
+                let _ = writeln!(text, "  seed id {seed_id}, lock {lock}");
+            }
             for package in target.packages.iter().filter(|package| !package.scripts.is_empty()) {
                 let Package { name, version, scripts, .. } = package;
                 let _ = writeln!(text, "  {name} {version}: not run: {}", scripts.join(", "));

@@ -158,6 +158,21 @@ fn what_a_medium_cannot_hold_is_said_with_the_way_out() {
     }
 }
 
+/// The tar of a disk is no layer, and is shown all the same.
+#[test]
+fn overlay_xattrs_are_shown() {
+    let dir = scratch("disks-opaque");
+    let spec =
+        "[layer.a]\nadd = [{ mkdir = \"/o\", opaque = true }]\n[disk.a]\nmedium = \"tar\"\nlayer = \"a\"\n";
+    fs::write(dir.join("s.toml"), spec).expect("written");
+    good(&dir, &["build", "s.toml", "--no-cache"]);
+    assert!(listing(&dir, "out/disk/a.tar").contains(r#""trusted.overlay.opaque":"79""#));
+    let text = "[layer.b]\nadd = [{ tar = \"out/disk/a.tar\" }]\n";
+    fs::write(dir.join("t.toml"), text).expect("written");
+    let message = bad(&dir, &["build", "t.toml", "--no-cache", "--out", "two"], 1);
+    assert!(message.contains("trusted.overlay.opaque"), "{message}");
+}
+
 #[test]
 fn parameters_without_the_seed_are_refused() {
     let dir = golden::build("disks-params", "2");
