@@ -31,6 +31,13 @@ images = { "example.org/web:1" = "web" }
 [seed.node]
 stores = ["archives"]
 image = [{ image = "web", name = "example.org/web:1" }]
+[disk.node]
+medium = "erofs"
+seed = "node"
+[disk.small]
+medium = "erofs"
+layer = "plain"
+compression = "lz4"
 """
 # Bytes of the layer that differs between variants of the project, and of the one that does not.
 RANDOM, PLAIN = 100_000, 20_000

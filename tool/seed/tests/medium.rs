@@ -9,7 +9,7 @@ use ociseed_seed::medium::{Medium, MediumForm, MediumOptions, Unpacked, verify_m
 use ociseed_seed::verify::Findings;
 use ociseed_spec::file::{BaseSpec, ImageSpec, SeedSpec};
 use ociseed_spec::lock::Lock;
-use ociseed_spec::{Compression, Digest, FileMode, TreePath};
+use ociseed_spec::{Compression, Digest, FileMode, Timestamp, TreePath};
 use ociseed_tree::{Builder, Claim, Content, Entry, Node, Precedence, Tree, listing};
 
 fn path(text: &str) -> TreePath {
@@ -34,10 +34,15 @@ fn directory(mode: u16) -> Entry {
     entry
 }
 
+fn later(mut entry: Entry) -> Entry {
+    entry.stat.mtime = Timestamp::new(5, 7);
+    entry
+}
+
 /// A layer as a tar would be read, which knows what it does not list: made of a directory's parent.
 fn layers() -> BTreeMap<&'static str, Tree> {
     BTreeMap::from([
-        ("private", tree(&[("/var/x", directory(0o700)), ("/a", file("a"))])),
+        ("private", tree(&[("/var/x", directory(0o700)), ("/a", later(file("a")))])),
         ("open", tree(&[("/var/x", directory(0o755)), ("/a", file("a"))])),
         ("top", tree(&[("/var/x/f", file("f")), ("/gone", Entry::whiteout()), ("/a", Entry::whiteout())])),
         ("same", tree(&[("/z", file("z"))])),
@@ -83,8 +88,12 @@ const SPEC: &str = r#"{"stores":["archives"],"image":[
     {"image":"one","name":"example.org/one:1"},{"image":"two","name":"example.org/two:1"}]}"#;
 
 fn form(spec: &str) -> MediumForm {
+    form_with(spec, false)
+}
+
+fn form_with(spec: &str, whole_seconds: bool) -> MediumForm {
     let Made { spec, seed, blobs, unpacked } = seed(spec);
-    let options = MediumOptions { spec: &spec, whole_seconds: false };
+    let options = MediumOptions { spec: &spec, whole_seconds };
     let form = seed.medium_form(
         options,
         |layer| Ok::<_, ()>(Arc::clone(&unpacked[&layer.digest])),
@@ -151,6 +160,18 @@ fn a_layer_has_a_tree_for_each_base_and_equal_trees_are_there_once() {
         5
     );
     assert_eq!(problems(form.tree), [""; 0]);
+}
+
+#[test]
+fn whole_seconds_are_cut_before_digests_are_taken() {
+    let (whole, exact) = (form_with(SPEC, true), form(SPEC));
+    assert_eq!(whole.lock.seed_id(), exact.lock.seed_id());
+    let times = |form: &MediumForm| {
+        let times = form.tree.iter().map(|(_, entry)| entry.stat.mtime.to_string());
+        times.filter(|time| time != "0").collect::<Vec<_>>()
+    };
+    assert_eq!((times(&whole), times(&exact)), (vec!["5".to_owned()], vec!["5.000000007".to_owned()]));
+    assert_eq!(problems(whole.tree), [""; 0]);
 }
 
 #[test]

@@ -37,6 +37,21 @@ images = { "a.example/high:1" = "high", "a.example/layout:1" = "from-layout", "a
 [bundle.indexes]
 format = "oci-archive"
 indexes = { "a.example/all:1" = "all" }
+[seed.s]
+stores = ["archives"]
+image = [{ image = "high", name = "a.example/high:1" }, { image = "from-layout", name = "a.example/layout:1" }]
+[disk.seed]
+medium = "erofs"
+seed = "s"
+[disk.store]
+medium = "tar"
+store = "s.archives"
+[disk.layer]
+medium = "cpio"
+layer = "dir"
+[disk.image]
+medium = "erofs"
+image = "high"
 "#;
 
 /// A directory with everything that the spec names.
@@ -89,7 +104,7 @@ type Edit = fn(&Path);
 #[test]
 fn every_change_of_what_is_read_changes_what_comes_out() {
     let dir = project("keys-inputs");
-    let edits: [(&str, Edit); 14] = [
+    let edits: [(&str, Edit); 18] = [
         ("a directory beside it", |dir| respell(dir, "dir = \"dir\"", "dir = \"other\"")),
         ("and back", |dir| respell(dir, "dir = \"other\"", "dir = \"dir\"")),
         ("a directory inside of it", |dir| respell(dir, "dir = \"dir\"", "dir = \"dir/below\"")),
@@ -122,6 +137,12 @@ fn every_change_of_what_is_read_changes_what_comes_out() {
         }),
         ("another order of what an image has", |dir| {
             respell(dir, "base = { image = \"low\" }\nlayers = [\"file\"]", "layers = [\"file\", \"dir\"]");
+        }),
+        ("a disk's label", |dir| respell(dir, "seed = \"s\"", "seed = \"s\"\nlabel = \"x\"")),
+        ("its compression", |dir| respell(dir, "label = \"x\"", "compression = \"lz4\"")),
+        ("what a medium has of a seed", |dir| respell(dir, "stores = [", "blobs = \"metadata\"\nstores = [")),
+        ("the form of a store", |dir| {
+            respell(dir, "blobs = \"metadata\"", "archives = { root = \"/elsewhere\" }");
         }),
     ];
     let mut before = right(&dir, "at first");
