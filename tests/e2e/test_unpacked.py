@@ -1,5 +1,6 @@
 """Layers as containerd unpacks them, whose form the layers on a medium must have."""
 
+import dataclasses
 import json
 import re
 import time
@@ -54,13 +55,23 @@ BASES = {
             file(b"replaced", b"now a file"),
         ],
     ],
-    "plain": [[directory(b"var/lib/x", 0o755), file(b"var/lib/x/old", b"1"), symlink(b"alias", b"gone")]],
+    "plain": [
+        [
+            directory(b"", 0o751, uid=7, gid=8, xattrs=XATTRS),
+            directory(b"var/lib/x", 0o755),
+            file(b"var/lib/x/old", b"1"),
+            symlink(b"alias", b"gone"),
+            symlink(b"pointer", b"var/lib/x/old", xattrs={"security.x": b"1", "trusted.x": b"1"}),
+            whiteout(b"never"),
+            opaque(b"var/lib/x"),
+        ],
+    ],
 }
 NEW = file(b"var/lib/x/f", b"new", mode=0o640, uid=33, gid=33)
 TOP = [
     NEW,
     link(b"var/lib/x/g", NEW),
-    whiteout(b"var/lib/x/old"),
+    dataclasses.replace(whiteout(b"var/lib/x/old"), mode=0o600, uid=11, gid=12),
     file(b"opaque/.wh..wh..opq"),
     file(b"opaque/new", b"2"),
     *(file(name + b"/f") for name in (b"alias", b"sticky", b"removed", b"hidden/below", b"acl", b"replaced", b"nowhere")),
@@ -106,21 +117,35 @@ def name_of(key):
 def write_spec(directory):
     """Writes a spec, and what it reads, into a directory: every image there is. Returns the spec and the images' keys."""
     spec = [test_torture.write_images(directory, layers := test_torture.layers())]
-    bases = {}
-    for key, layers_below in BASES.items():
-        archive = probe_image.image_files(name_of(key), [*layers_below, TOP], ("oci",))
-        probe_image.write_archive(directory / f"{key}.tar", archive)
-        bases[key] = f'archive = "{key}.tar"'
+    bases = write_bases(directory)
     for name, example in images_examples.by_image().items():
         bases[name.split("/")[-1].split(":")[0]] = f'layout = "{example.name}", reference = "{name}"'
     spec += [f"[image.{key}]\nbase = {{ {base} }}\n" for key, base in bases.items()]
     return "\n".join(spec), [*layers, "said", *bases]
 
 
+def write_bases(directory):
+    """Writes the images that have the same layer on top into a directory, and returns what a spec says of each, by key."""
+    for key, layers_below in BASES.items():
+        archive = probe_image.image_files(name_of(key), [*layers_below, TOP], ("oci",))
+        probe_image.write_archive(directory / f"{key}.tar", archive)
+    return {key: f'archive = "{key}.tar"' for key in BASES}
+
+
 def medium(keys):
     """The spec of an EROFS medium with the layers of all images."""
     images = ",\n".join(f'{{ image = "{key}", name = "{name_of(key)}" }}' for key in keys)
     return f'[seed.all]\nblobs = "metadata"\nimage = [\n{images}\n]\n[disk.all]\nmedium = "erofs"\nseed = "all"\n'
+
+
+def mounted(medium, mount):
+    """The listing of a medium by this machine's kernel, and its lock."""
+    point = rig.scratch_directory()
+    mount(medium, point)
+    try:
+        return probe.parse(rig.run([test_erofs.PROBE, point]).stdout).entries, (point / "seed.json").read_text()
+    finally:
+        rig.run(["umount", point])
 
 
 def by_tree(entries):
@@ -218,15 +243,6 @@ class Unpacked(unittest.TestCase):
         lines = probe.compare(self.found["owned"][-1], self.found["plain"][-1], one.undated)
         self.assertIn("/var/lib/x", {line.split(":")[0] for line in lines})
 
-    def mounted(self, mount):
-        """The listing of the medium by this machine's kernel, and its lock."""
-        point = rig.scratch_directory()
-        mount(self.medium, point)
-        try:
-            return probe.parse(rig.run([test_erofs.PROBE, point]).stdout).entries, (point / "seed.json").read_text()
-        finally:
-            rig.run(["umount", point])
-
     def assert_layers(self, entries, lock):
         """Asserts that a medium has every layer as containerd unpacked it, once for each tree, and no other."""
         lock, trees = json.loads(lock)["layers"], by_tree(entries)
@@ -240,15 +256,15 @@ class Unpacked(unittest.TestCase):
                 self.assertEqual(digest_of(trees[said["tree"]]), said["tree"])
 
     def test_a_medium_has_the_same_by_loop(self):
-        self.assert_layers(*self.mounted(test_erofs.mount_loop))
+        self.assert_layers(*mounted(self.medium, test_erofs.mount_loop))
 
     def test_a_medium_has_the_same_as_a_file(self):
-        self.assert_layers(*self.mounted(test_erofs.mount_file))
+        self.assert_layers(*mounted(self.medium, test_erofs.mount_file))
 
     @guest.needs_machine
     def test_a_medium_has_the_same_in_linux_6_1(self):
         # The guest hands out no files; that this is the lock that it sees, the digest says.
-        _, lock = self.mounted(test_erofs.mount_loop)
+        _, lock = mounted(self.medium, test_erofs.mount_loop)
         entries = guest.listings([self.medium])[self.medium].entries
         (seen,) = (entry["digest"] for entry in entries if entry["path"] == "/seed.json")
         self.assertEqual(seen, probe_image.digest_of(lock.encode()))
