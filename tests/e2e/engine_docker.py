@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 
 from engine_base import Daemon, installed_version, run
 
@@ -67,6 +68,11 @@ class Docker(Daemon):
         """The ids of the images, by name; docker leaves docker.io/library/ out of names."""
         output = self.docker("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
         return dict(line.split(" ") for line in output.splitlines())
+
+    def layer_directories(self, image):
+        """The directories that hold the files of each layer of an image, bottom first; with overlay2 only."""
+        driver = json.loads(self.docker("inspect", "--type", "image", image).stdout)[0]["GraphDriver"]["Data"]
+        return [Path(path) for path in reversed([driver["UpperDir"], *driver.get("LowerDir", "").split(":")]) if path]
 
     def run_container(self, image, argv=(), *, options=(), check=True, timeout=120):
         """Runs a container to its end; stdout is what it printed."""

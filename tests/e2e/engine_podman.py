@@ -1,5 +1,6 @@
 """podman, which has no daemon."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -78,6 +79,11 @@ network_config_dir = "{self.directory}/networks"
         """The ids of the images, by name."""
         output = self.podman("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
         return dict(line.split(" ") for line in output.splitlines())
+
+    def layer_directories(self, image):
+        """The directories that hold the files of each layer of an image, bottom first."""
+        driver = json.loads(self.podman("inspect", "--type", "image", image).stdout)[0]["GraphDriver"]["Data"]
+        return [Path(path) for path in reversed([driver["UpperDir"], *driver.get("LowerDir", "").split(":")]) if path]
 
     def run_container(self, image, argv=(), *, options=(), check=True, timeout=120):
         """Runs a container to its end; stdout is what it printed."""
