@@ -25,8 +25,8 @@ impl Tree {
             at = above.unwrap_or_else(TreePath::root);
         }
         let implied = self.implied.iter().map(|path| path.below(directory)).collect();
-        let listless = self.listless.iter().map(|(path, listless)| (path.below(directory), *listless));
-        Self { entries, implied, listless: listless.collect() }
+        let unpacking = self.unpacking.iter().map(|(path, note)| (path.below(directory), *note)).collect();
+        Self { entries, implied, unpacking }
     }
 
     /// Adds what another tree has; of what both have, this one's stays.

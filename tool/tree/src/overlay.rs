@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ociseed_spec::{Acl, Device, DeviceKind, FileMode, Timestamp, TreePath, XattrName, XattrValue};
 
-use crate::tree::Listless;
+use crate::tree::Unpacking;
 use crate::{Entry, Node, Stat, Tree, Xattrs};
 
 /// Times after this are taken for errors: nanoseconds since the epoch in 63 bits.
@@ -25,12 +25,11 @@ pub fn overlay(lowers: &[&Tree], layer: &Tree) -> Tree {
     let mut entries: BTreeMap<TreePath, Entry> = BTreeMap::new();
     for (path, entry) in layer {
         let implied = layer.implied.contains(path);
-        if let Some(entry) = unpacked(lowers, path, entry, implied) {
+        let note = layer.unpacking.get(path).copied().unwrap_or_default();
+        if let Some(entry) = unpacked(lowers, path, entry, implied, note) {
             let parent = path.parent().and_then(|parent| entries.get(&parent));
             let default = parent.and_then(|parent| parent.stat.xattrs().get(&default_list()).cloned());
-            let listless = layer.listless.get(path).copied().unwrap_or_default();
-            let entry = if implied { entry } else { with_lists(entry, default, listless) };
-            entries.insert(path.clone(), entry);
+            entries.insert(path.clone(), with_lists(entry, default, note));
         }
     }
     repeat_for_links(&mut entries);
@@ -38,11 +37,19 @@ pub fn overlay(lowers: &[&Tree], layer: &Tree) -> Tree {
 }
 
 /// Returns what containerd makes of one path, but for access control lists.
-fn unpacked(lowers: &[&Tree], path: &TreePath, entry: &Entry, implied: bool) -> Option<Entry> {
+fn unpacked(
+    lowers: &[&Tree],
+    path: &TreePath,
+    entry: &Entry,
+    implied: bool,
+    note: Unpacking,
+) -> Option<Entry> {
     let mut stat = entry.stat.clone();
     stat.set_names(None, None);
     stat.mtime = bound(stat.mtime);
-    stat.set_xattrs(kept_xattrs(&entry.node, entry.stat.xattrs()));
+    let mut xattrs = kept_xattrs(&entry.node, entry.stat.xattrs());
+    xattrs.retain(|name, _| !note.loses_capabilities || name.as_bytes() != b"security.capability");
+    stat.set_xattrs(xattrs);
     let node = match &entry.node {
         Node::Whiteout if lowers.is_empty() => return None,
         Node::Whiteout => {
@@ -53,6 +60,13 @@ fn unpacked(lowers: &[&Tree], path: &TreePath, entry: &Entry, implied: bool) -> 
         Node::Directory { opaque } => {
             if implied && let Some(below) = directory_below(lowers, path) {
                 stat = below;
+            }
+            if note.late
+                && let Some(below) = directory_below(lowers, path)
+            {
+                let mut xattrs = below.xattrs().clone();
+                xattrs.extend(stat.xattrs().iter().map(|(name, value)| (name.clone(), value.clone())));
+                stat.set_xattrs(xattrs);
             }
             if *opaque && !lowers.is_empty() {
                 stat.set_xattr(XattrName::overlay_opaque(), XattrValue::new(b"y").expect("one byte"));
@@ -131,7 +145,7 @@ fn default_list() -> XattrName {
 
 /// Gives an entry the lists of the directory that it is made in, where it has none of its own, and lets its mode have the last
 /// word, as unpacking does. A list that says no more than the mode is none.
-fn with_lists(mut entry: Entry, default: Option<XattrValue>, listless: Listless) -> Entry {
+fn with_lists(mut entry: Entry, default: Option<XattrValue>, note: Unpacking) -> Entry {
     if matches!(entry.node, Node::Symlink(_) | Node::Link(_)) {
         return entry;
     }
@@ -143,10 +157,10 @@ fn with_lists(mut entry: Entry, default: Option<XattrValue>, listless: Listless)
     }
     let mut xattrs = xattrs.clone();
     if let Some(default) = default {
-        if !listless.access {
+        if !note.no_access_list {
             xattrs.entry(access_list()).or_insert_with(|| default.clone());
         }
-        if directory && !listless.default {
+        if directory && !note.no_default_list {
             xattrs.entry(default_list()).or_insert(default);
         }
     }

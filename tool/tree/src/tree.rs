@@ -171,29 +171,21 @@ pub struct Tree {
     pub(crate) entries: BTreeMap<TreePath, Entry>,
     /// Directories that are there only because something is in them: over another layer they change nothing.
     pub(crate) implied: BTreeSet<TreePath>,
-    /// Paths whose tar says of a list that it is none: where a directory would give its own, that makes a difference.
-    pub(crate) listless: BTreeMap<TreePath, Listless>,
+    /// What the tar that it was read from says beside that.
+    pub(crate) unpacking: BTreeMap<TreePath, Unpacking>,
 }
 
-/// Which access control lists a tar says to be none, or no more than the mode.
+/// What a tar says of a path that no tree shows, but that decides what unpacking makes of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Listless {
-    /// The one that decides who may use a file.
-    pub(crate) access: bool,
-    /// The one that new files in a directory get.
-    pub(crate) default: bool,
-}
-
-impl Listless {
-    /// Tells whether there is none of either.
-    pub(crate) fn is_any(self) -> bool {
-        self.access || self.default
-    }
-
-    /// Takes what either says.
-    pub(crate) fn or(self, other: Self) -> Self {
-        Self { access: self.access || other.access, default: self.default || other.default }
-    }
+pub(crate) struct Unpacking {
+    /// It has no list that decides who may use it, whatever its directory would give it.
+    pub(crate) no_access_list: bool,
+    /// Nor one for new files in it.
+    pub(crate) no_default_list: bool,
+    /// It is a directory that is listed behind what lies in it: until then it is what the layers below have.
+    pub(crate) late: bool,
+    /// A further name of the file, which does not repeat them, takes its capabilities away.
+    pub(crate) loses_capabilities: bool,
 }
 
 impl Tree {

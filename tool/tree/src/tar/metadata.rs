@@ -4,8 +4,8 @@ use ociseed_spec::{Acl, FileMode, Owner, OwnerName, XattrError, XattrName, Xattr
 
 use super::error::{TarProblem, shown};
 use super::members::{Kind, Member};
+use super::notes::Listless;
 use super::records::{LIBARCHIVE_XATTR, Records, SCHILY_XATTR};
-use crate::tree::Listless;
 use crate::{Stat, Xattrs};
 
 /// The size of an access list that says no more than a mode: a version and three entries.
@@ -82,17 +82,17 @@ fn xattrs(member: &Member, shared: &Records, names: Names) -> Result<(Xattrs, Li
         }
     }
     let has = |xattrs: &Xattrs, list: &[u8]| xattrs.keys().any(|name| name.as_bytes() == list);
-    let lists = |xattrs: &Xattrs| [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR].map(|list| has(xattrs, list));
+    let lists = |xattrs: &Xattrs| Listless::NAMES.map(|list| has(xattrs, list));
     let said = lists(&xattrs);
     // A list without entries is what Linux takes as none: written where a directory would give its own.
     let empty = |name: &XattrName, value: &XattrValue| {
-        [Acl::ACCESS_XATTR, Acl::DEFAULT_XATTR].contains(&name.as_bytes()) && value.as_bytes() == Acl::EMPTY
+        Listless::NAMES.contains(&name.as_bytes()) && value.as_bytes() == Acl::EMPTY
     };
     xattrs.retain(|name, value| !empty(name, value));
     // Nor does Linux keep one that says no more than the mode, however it came.
     xattrs.retain(|name, value| name.as_bytes() != Acl::ACCESS_XATTR || value.as_bytes().len() != MODE_ONLY);
     let kept = lists(&xattrs);
-    Ok((xattrs, Listless { access: said[0] && !kept[0], default: said[1] && !kept[1] }))
+    Ok((xattrs, Listless::of(said, kept)))
 }
 
 /// Reads an access control list as star, libarchive and GNU tar write it.

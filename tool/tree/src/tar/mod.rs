@@ -9,6 +9,7 @@ mod header;
 mod list;
 mod members;
 mod metadata;
+mod notes;
 mod read;
 mod records;
 mod sparse;

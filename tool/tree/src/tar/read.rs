@@ -16,13 +16,13 @@ use ociseed_spec::{Device, DeviceKind, TreePath};
 use super::error::{Fault, Place, TarError, TarProblem, shown};
 use super::members::{Kind, Member, Members};
 use super::metadata::{self, Names};
+use super::notes::Notes;
 use super::records::Records;
 use super::sparse::PIECE_COST;
 use super::{OPAQUE, RESERVED, WHITEOUT};
 use crate::content::FileRange;
 use crate::part::Part;
 use crate::spool::most_bytes;
-use crate::tree::Listless;
 use crate::{Content, Entry, Extent, HostFile, Node, Stat, Tree};
 
 /// What paths, links and attributes of all entries may take together, beside [`BYTES_AN_ENTRY`].
@@ -154,15 +154,14 @@ struct Collected {
     holes: u64,
     max_holes: u64,
     xattrs: Names,
-    listless: BTreeMap<TreePath, Listless>,
+    notes: Notes,
 }
 
 impl Collected {
     fn new(max_holes: u64, xattrs: Names) -> Self {
         let (entries, opaque, names) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let listless = BTreeMap::new();
-        let (count, bytes, holes) = (0, 0, 0);
-        Self { entries, opaque, files: Vec::new(), names, count, bytes, holes, max_holes, xattrs, listless }
+        let (notes, count, bytes, holes) = (Notes::default(), 0, 0, 0);
+        Self { entries, opaque, files: Vec::new(), names, count, bytes, holes, max_holes, xattrs, notes }
     }
 
     fn add(&mut self, member: &Member, shared: &Records, data: &Data) -> Result<(), TarProblem> {
@@ -171,12 +170,18 @@ impl Collected {
         if let Kind::Unknown(kind) = member.kind {
             return Err(TarProblem::Type(shown(&[kind])));
         }
-        match Meaning::of(&member.path, member.kind)? {
+        let meaning = Meaning::of(&member.path, member.kind)?;
+        if let Meaning::Path(path) | Meaning::Whiteout(path) = &meaning {
+            self.notes.comes(path, &self.entries);
+        }
+        match meaning {
             Meaning::Nothing => Ok(()),
             Meaning::Root if member.kind == Kind::Directory => Ok(()),
             Meaning::Root => Err(TarProblem::Root),
             Meaning::Opaque(path) if path.is_root() => Err(TarProblem::OpaqueRoot),
             Meaning::Opaque(path) => {
+                // The marker lies in the directory.
+                self.notes.comes(&path.join(OPAQUE).expect("a good name"), &self.entries);
                 self.opaque.insert(path);
                 Ok(())
             }
@@ -190,18 +195,9 @@ impl Collected {
             }
             Meaning::Path(path) => {
                 let (stat, listless) = metadata::stat(member, shared, self.xattrs)?;
-                self.note_lists(&path, listless, member.kind);
+                self.notes.is_listed(&path, member.kind, listless);
                 self.put(path, Entry { stat, node: node(member, data)? })
             }
-        }
-    }
-
-    /// Notes what an entry says of its lists: of a directory that is listed again both count, of others the last.
-    fn note_lists(&mut self, path: &TreePath, listless: Listless, kind: Kind) {
-        let before = self.listless.remove(path).filter(|_| kind == Kind::Directory).unwrap_or_default();
-        let now = before.or(listless);
-        if now.is_any() {
-            self.listless.insert(path.clone(), now);
         }
     }
 
@@ -270,6 +266,7 @@ impl Collected {
             Some(_) => {}
         }
         let file = self.shared_file(&parsed);
+        self.notes.is_linked(file, &stat);
         let entry = self.files[file].as_mut().expect("taken only at the end");
         let mut stat = stat;
         for (name, value) in entry.stat.xattrs() {
@@ -308,8 +305,9 @@ impl Collected {
         for (directory, path) in self.missing_parents() {
             self.imply(&directory, path.as_bytes(), &mut implied)?;
         }
+        let unpacking = mem::take(&mut self.notes).finish(&self.names);
         self.name_files();
-        Ok(Tree { entries: self.entries, implied, listless: self.listless })
+        Ok(Tree { entries: self.entries, implied, unpacking })
     }
 
     /// Returns directories that nobody listed, or that are none, each with the first entry that needs it.
@@ -364,19 +362,7 @@ impl Collected {
     /// Puts each file with several names at the first of them.
     fn name_files(&mut self) {
         let mut first: Vec<Option<TreePath>> = vec![None; self.files.len()];
-        let names = mem::take(&mut self.names);
-        // What is said with one name is said of the file.
-        let mut said: BTreeMap<usize, Listless> = BTreeMap::new();
-        for (path, file) in &names {
-            if let Some(listless) = self.listless.get(path) {
-                let known = said.entry(*file).or_default();
-                *known = known.or(*listless);
-            }
-        }
-        for (path, file) in names {
-            if let Some(listless) = said.get(&file) {
-                self.listless.insert(path.clone(), *listless);
-            }
+        for (path, file) in mem::take(&mut self.names) {
             let entry = match &first[file] {
                 None => self.files[file].take().expect("each file has one first name"),
                 Some(first) => {
