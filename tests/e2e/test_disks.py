@@ -36,7 +36,7 @@ compression = "lz4"
 [disk.zstd]
 medium = "erofs"
 seed = "all"
-compression = {{ zstd = 19 }}
+compression = "zstd"
 [disk.archive]
 medium = "tar"
 seed = "all"
@@ -54,7 +54,7 @@ def utilities():
     major, minor = re.search(r"(\d+)\.(\d+)", output).groups()
     return int(major), int(minor)
 
-# Debian 12's know no zstd and take no tar.
+# Debian 12's know no zstd, and fail on the torture set.
 OLD = utilities() < (1, 8)
 
 
@@ -105,10 +105,18 @@ class Disks(unittest.TestCase):
         self.assertEqual(lz4, plain)
 
     def test_an_image_of_mkfs_erofs_of_the_same_tree_is_the_same_to_the_kernel(self):
-        image = self.directory / "theirs.erofs"
-        rig.run(["mkfs.erofs", "--tar=f", image, self.disks / "archive.tar"])
-        # What a tar does not list is for mkfs.erofs 0777 and of whoever runs it.
-        self.assertEqual(self.listing(image)[1:], self.listing(self.disks / "all.erofs")[1:])
+        image, point = self.directory / "theirs.erofs", rig.scratch_directory()
+        test_erofs.mount_loop(self.disks / "all.erofs", point)
+        try:
+            rig.run(["mkfs.erofs", image, point], timeout=300)
+        finally:
+            rig.run(["umount", point])
+        theirs = self.listing(image)
+        for entry in theirs:
+            # It adds this to opaque directories and to what lies in them; overlayfs does without.
+            if entry.get("xattrs", {}).pop("trusted.overlay.origin", None) is not None and not entry["xattrs"]:
+                del entry["xattrs"]
+        self.assertEqual(theirs, self.listing(self.disks / "all.erofs"))
 
     def test_whoever_makes_them_they_have_the_same_bytes(self):
         """As nobody, with no capability, one thread, another umask, time zone and language."""
@@ -123,7 +131,7 @@ class Disks(unittest.TestCase):
         disks = [f"disk.{name}" for name in (*EROFS, "archive")]
         options = [*test_unpacked.inputs(), "--out", out, "--jobs", "1", "--no-cache", *disks]
         build = [test_torture.OCISEED, "build", self.directory / "spec.toml", *options]
-        rig.run([*environment, *WITHOUT_RIGHTS, "sh", "-ec", script, "sh", *build])
+        rig.run([*environment, *WITHOUT_RIGHTS, "sh", "-ec", script, "sh", *build], timeout=600)
         for name in (*(f"{name}.erofs" for name in EROFS), "archive.tar"):
             with self.subTest(disk=name):
                 self.assertTrue((out / "disk" / name).read_bytes() == (self.disks / name).read_bytes())
@@ -134,7 +142,7 @@ class Disks(unittest.TestCase):
         for expected in (f"UUID: +{UUID}", "inode count: +4", "blocks: +4", "features: +sb_csum mtime"):
             self.assertRegex(superblock, expected)
         inline = rig.run(["dump.erofs", "--path=/inline", image]).stdout
-        for expected in ("Links: 2 +Layout: 2", "Inode size: 32", "Uid: 7 +Gid: 8 +Access: 4755", "Size: 1 "):
+        for expected in ("Links: 2 +Layout: 2", "Inode size: 32", "Uid: 7 +Gid: 8 +Access: .755", "Size: 1 "):
             self.assertRegex(inline, expected)
         nids = [re.search(r"NID: (\d+)", rig.run(["dump.erofs", f"--path=/{name}", image]).stdout)[1]
                 for name in ("inline", "second")]  # fmt: skip
