@@ -1,17 +1,19 @@
 //! What a disk holds, before it is written.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use cap_std::fs::File;
 use ociseed_image::Image;
 use ociseed_seed::Seed;
 use ociseed_seed::medium::{MediumError, MediumForm, MediumOptions, Unpacked};
 use ociseed_spec::file::{MediumKind, SeedSpec};
 use ociseed_spec::lock::{Engine, Lock, LockedLayer};
-use ociseed_spec::{Digest, TreePath};
+use ociseed_spec::{Digest, Packing, TreePath};
 use ociseed_store::VerifiedReader;
-use ociseed_tree::{Node, Tree, flatten, listing, overlay, read_archive};
+use ociseed_tree::{Content, Extent, Node, Tree, flatten, listing, overlay, read_archive};
 use rayon::prelude::*;
 
 use crate::blobs::Blobs;
@@ -50,7 +52,8 @@ impl Making<'_> {
 
     /// Takes what a container of an image sees.
     pub(crate) fn image(&self, image: &Image) -> Result<DiskTree, Failure> {
-        let layers = image.layers().iter().map(|layer| self.unpacked(&layer.blob.digest, layer.blob.size));
+        let layers = image.layers().par_iter();
+        let layers = layers.map(|layer| self.unpacked(&layer.blob.digest, layer.blob.size));
         self.hashed(flatten(layers.collect::<Result<Vec<_>, _>>()?))
     }
 
@@ -65,17 +68,8 @@ impl Making<'_> {
     /// Takes the medium form of a seed.
     pub(crate) fn seed(&self, seed: &Seed, spec: &SeedSpec) -> Result<DiskTree, Failure> {
         let whole_seconds = self.medium == MediumKind::Cpio;
-        let mut layers: BTreeMap<Digest, Arc<Unpacked>> = BTreeMap::new();
-        let unpacked = |layer: &LockedLayer| {
-            if let Some(known) = layers.get(&layer.digest) {
-                return Ok(Arc::clone(known));
-            }
-            let tree = self.unpacked(&layer.digest, layer.size)?;
-            let digests = hash_files(&tree)?;
-            let made = Arc::new(Unpacked { tree, digests });
-            layers.insert(layer.digest, Arc::clone(&made));
-            Ok(made)
-        };
+        let layers = self.layers(seed.lock())?;
+        let unpacked = |layer: &LockedLayer| Ok(Arc::clone(&layers[&layer.digest]));
         let options = MediumOptions { spec, whole_seconds };
         let form = seed.medium_form(options, unpacked, |digest, size| self.blobs.content(digest, size));
         let MediumForm { tree, lock, digests } = form.map_err(|error| match error {
@@ -86,10 +80,28 @@ impl Making<'_> {
         Ok(DiskTree { tree, digests, lock: Some(lock) })
     }
 
+    /// Reads all layers of a seed, many at a time, and what is in their files.
+    fn layers(&self, lock: &Lock) -> Result<BTreeMap<Digest, Arc<Unpacked>>, Failure> {
+        let layers = lock.content.images.iter().flat_map(|image| &image.layers);
+        let distinct: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
+        let read = |(digest, size): (Digest, u64)| {
+            let tree = self.unpacked(&digest, size)?;
+            let digests = hash_files(&tree)?;
+            Ok((digest, Arc::new(Unpacked { tree, digests })))
+        };
+        distinct.into_par_iter().map(read).collect()
+    }
+
     /// Reads a layer blob, checking its digest.
     fn unpacked(&self, digest: &Digest, size: u64) -> Result<Tree, Failure> {
         let content = self.blobs.content(digest, size)?;
         let place = format!("layer {digest}");
+        if let Some(file) = plain_file(&content) {
+            // It stays where it is, so it is read once for its digest and never copied.
+            content.copy_to(&mut io::sink()).map_err(|error| Failure::because(&place, &error))?;
+            let tree = read_archive(file, Path::new(&place).into(), &mut || self.scratch.file());
+            return tree.map_err(|error| Failure::because(&place, &error));
+        }
         let reader = VerifiedReader::new(content.reader(), *digest, size, "the inputs".to_owned());
         file_systems::of_reader(reader, size, &place, self.scratch)
     }
@@ -105,6 +117,15 @@ impl Making<'_> {
         };
         Ok(DiskTree { tree, digests, lock: None })
     }
+}
+
+/// Opens a blob that is a whole file and is not compressed.
+fn plain_file(content: &Content) -> Option<Arc<File>> {
+    let [Extent::File(range)] = content.extents() else { return None };
+    let file = range.file.open().ok().filter(|_| range.offset == 0 && range.to_end)?;
+    let mut head = Vec::new();
+    content.reader().take(Packing::HEAD as u64).read_to_end(&mut head).ok()?;
+    (Packing::of(&head) == Packing::Plain).then_some(file)
 }
 
 /// Hashes every file of a tree, on all threads.
