@@ -3,15 +3,15 @@
 //! A segment is cut on its own, so that the size of what is done at once, and the number of those who do it, change no byte.
 
 use super::BLOCK;
-use super::codec::{CLUSTER, Codec};
+use super::codec::{Algorithm, CLUSTER, Codec, Decoder};
 
 /// Files are cut into segments of this size: half a block is lost at the end of each, and several are in memory for each thread.
 pub(super) const SEGMENT: usize = 2 << 20;
 /// The end of a file has at most so many bytes: it must not cross a block, and is moved there by steps of a slot.
 pub(super) const MAX_TAIL: usize = (BLOCK - super::SLOT) as usize;
-/// What an index takes of a file: so much, and an entry for each block.
-pub(super) const HEADER: u64 = 16;
-pub(super) const ENTRY: u64 = 8;
+/// What an index takes of a file: so much, and at most so much for each two blocks.
+const HEADER: usize = 8;
+const TWO: usize = 8;
 /// A file that is compressed must be smaller by a block, or by one part in so many.
 const LEAST_GAIN: usize = 8;
 
@@ -82,7 +82,7 @@ impl Packed {
 
     /// Tells whether it is worth the index, and that readers decompress.
     fn pays(&self, size: usize) -> bool {
-        let index = (HEADER + ENTRY * (size as u64).div_ceil(BLOCK)) as usize;
+        let index = HEADER + TWO * size.div_ceil(2 * WHOLE);
         let cost = self.bytes.len() + self.tail.len() + index;
         cost + WHOLE.min(size.div_ceil(LEAST_GAIN)) <= size
     }
@@ -165,16 +165,48 @@ pub(super) struct Clusters {
 }
 
 impl Clusters {
-    /// Puts the end of the file into a block of its own, and returns that.
-    pub(super) fn take_tail(&mut self) -> Vec<u8> {
+    /// Puts the end of a file of so many bytes into a block of its own, and returns that; nothing where there is no memory.
+    pub(super) fn take_tail(&mut self, file: u64, algorithm: Algorithm) -> Option<Vec<u8>> {
         let mut tail = std::mem::take(&mut self.tail);
-        let Some(last) = self.list.last_mut().filter(|_| !tail.is_empty()) else { return tail };
+        let Some(last) = self.list.last_mut().filter(|_| !tail.is_empty()) else { return Some(tail) };
         (last.blocks, self.blocks) = (1, self.blocks + 1);
-        let padding = vec![0; WHOLE - tail.len()];
-        if last.raw {
-            tail.extend(padding);
-            return tail;
+        // Linux 6.1 reads the entry behind that of a compressed cluster, and there is none behind the last.
+        let is_last_entry = (file - 1) / BLOCK == (file - u64::from(last.length)) / BLOCK;
+        if !last.raw && is_last_entry {
+            let mut bytes = vec![0; last.length as usize];
+            last.raw = Decoder::new()?.fill(algorithm, &tail, &mut bytes);
+            tail = bytes;
         }
-        [padding, tail].concat()
+        let padding = vec![0; WHOLE - tail.len()];
+        Some(if last.raw { [tail, padding].concat() } else { [padding, tail].concat() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::erofs::codec::Compression;
+
+    #[test]
+    fn an_end_in_a_block_of_its_own_is_compressed_only_where_an_entry_follows() {
+        let compression = Compression::Lz4 { level: 9 };
+        let mut codec = Codec::new(compression).expect("there is memory");
+        let mut taken = |size: usize, before: u32| {
+            let from: Vec<u8> = (0..size).map(|at| (at / 9) as u8).collect();
+            let mut place = vec![0; WHOLE];
+            let (all, made) = codec.fill(&from, &mut place).expect("it fits");
+            assert_eq!(all, size);
+            let mut clusters = Clusters { tail: place[..made].to_vec(), ..Clusters::default() };
+            clusters.list.push(Cluster { length: before, blocks: 1, raw: false });
+            clusters.list.push(Cluster { length: size as u32, blocks: 0, raw: false });
+            let file = u64::from(before) + size as u64;
+            let block = clusters.take_tail(file, Algorithm::Lz4).expect("there is memory");
+            assert_eq!((clusters.blocks, clusters.list[1].blocks, block.len()), (1, 1, WHOLE));
+            (clusters.list[1].raw, block.starts_with(&from), block.ends_with(&place[..made]))
+        };
+        assert_eq!(taken(4000, 8192), (true, true, false), "all in one block of the file");
+        assert_eq!(taken(4000, 8192 + 96), (true, true, false), "up to the end of one");
+        assert_eq!(taken(4000, 8192 + 97), (false, false, true), "over the end of one");
+        assert_eq!(taken(9000, 8192), (false, false, true), "in several");
     }
 }

@@ -1,99 +1,34 @@
-//! The index of a compressed file: for each block of the file, what begins in it (`z_erofs_lcluster_index`).
+//! The index of a compressed file as it is read: for each block of the file, what begins in it.
 //!
-//! A cluster may begin anywhere in a block, but no two begin in one. The block where it begins has the place of its own
-//! blocks; the next one has their number; that and all others have the way back and the way on to the next cluster.
+//! A cluster may begin anywhere in a block, but no two begin in one. The block where it begins says where in it; the next one
+//! has the number of the cluster's blocks; others have the way back, or the way on to the next cluster. In the full form
+//! (`z_erofs_lcluster_index`) each entry has eight bytes; in the compact one, the only that is written ([`super::packs`]),
+//! entries lie in packs with one place for all.
 
 use super::BLOCK;
-use super::clusters::{Cluster, Clusters, ENTRY, HEADER};
 use super::codec::Algorithm;
 use super::read::{u16_at, u32_at};
 
 /// Entries of two bytes; clusters of several blocks; an end that lies behind the index (`Z_EROFS_ADVISE_*`).
-const SHORT: u16 = 0x1;
-const BIG: u16 = 0x2;
-const BIG_2: u16 = 0x4;
-const INLINE: u16 = 0x8;
+pub(super) const SHORT: u16 = 0x1;
+pub(super) const BIG: u16 = 0x2;
+pub(super) const BIG_2: u16 = 0x4;
+pub(super) const INLINE: u16 = 0x8;
 /// What begins in a block of a file (`Z_EROFS_LCLUSTER_TYPE_*`).
-const RAW: u16 = 0;
-const HEAD: u16 = 1;
-const INSIDE: u16 = 2;
+pub(super) const RAW: u16 = 0;
+pub(super) const HEAD: u16 = 1;
+pub(super) const INSIDE: u16 = 2;
 /// Marks a number of blocks where there would be a way back (`Z_EROFS_LI_D0_CBLKCNT`).
-const COUNT: u16 = 1 << 11;
+pub(super) const COUNT: u16 = 1 << 11;
 /// No cluster has more (`Z_EROFS_PCLUSTER_MAX_SIZE`).
 const MAX_BLOCKS: u64 = 256;
 /// Entries in packs have two bits for what begins, and twelve for where, or for a number of blocks.
 const PACKED_BITS: u32 = 14;
-
-/// Returns how many bytes the index of a file has.
-pub(super) fn size(file: u64) -> u64 {
-    HEADER + ENTRY * file.div_ceil(BLOCK)
-}
-
-/// Writes the index of a file of so many bytes.
-pub(super) fn encode(clusters: &Clusters, file: u64, algorithm: Algorithm) -> Vec<u8> {
-    let mut index = Index { bytes: Vec::with_capacity(size(file) as usize), at: 0, block: clusters.block };
-    let advise = if clusters.tail.is_empty() { BIG } else { BIG | INLINE };
-    index.bytes.extend([0, 0]);
-    index.bytes.extend((clusters.tail.len() as u16).to_le_bytes());
-    index.bytes.extend(advise.to_le_bytes());
-    index.bytes.extend([algorithm as u8, 0]);
-    index.bytes.resize(HEADER as usize, 0);
-    for cluster in &clusters.list {
-        index.add(cluster);
-    }
-    index.finish()
-}
-
-struct Index {
-    bytes: Vec<u8>,
-    /// Bytes of the file so far.
-    at: u64,
-    /// The next cluster's first block.
-    block: u64,
-}
-
-impl Index {
-    fn add(&mut self, cluster: &Cluster) {
-        let mut left = u64::from(cluster.length);
-        if !cluster.raw {
-            return self.add_one(HEAD, left, cluster.blocks);
-        }
-        // What is not compressed has clusters of one block.
-        while left > 0 {
-            let now = left.min(BLOCK);
-            self.add_one(RAW, now, cluster.blocks.min(1));
-            left -= now;
-        }
-    }
-
-    fn add_one(&mut self, kind: u16, length: u64, blocks: u32) {
-        let offset = self.at % BLOCK;
-        // Blocks of the file that end in this cluster; the last cluster may end where none does.
-        let ends = ((offset + length) / BLOCK) as u16;
-        self.entry(kind, offset, &(self.block as u32).to_le_bytes());
-        for back in 1..ends {
-            // A cluster that lies with the inode counts as one block.
-            let count = if back == 1 { blocks.max(1) as u16 | COUNT } else { back };
-            self.entry(INSIDE, 0, &[count.to_le_bytes(), (ends - back).to_le_bytes()].concat());
-        }
-        self.at += length;
-        self.block += u64::from(blocks);
-    }
-
-    fn entry(&mut self, kind: u16, offset: u64, place: &[u8]) {
-        self.bytes.extend(kind.to_le_bytes());
-        self.bytes.extend((offset as u16).to_le_bytes());
-        self.bytes.extend(place);
-    }
-
-    /// Where the last cluster ends within a block that it does not begin in, that is said there.
-    fn finish(mut self) -> Vec<u8> {
-        if self.bytes.len() as u64 != size(self.at) {
-            self.entry(RAW, self.at % BLOCK, &[0; 4]);
-        }
-        self.bytes
-    }
-}
+/// Entries of the full form have so many bytes.
+const ENTRY: u64 = 8;
+/// How many entries packs have: of 8 bytes with four for each, and of 32 bytes with two for each.
+pub(super) const FEW: usize = 2;
+pub(super) const MANY: usize = 16;
 
 /// The first entries of a compressed file's index, which say what the others are (`z_erofs_map_header`).
 #[derive(Debug)]
@@ -101,12 +36,22 @@ pub(super) struct Head {
     pub(super) algorithm: Algorithm,
     /// Bytes of the end that lies behind the index, or none.
     pub(super) tail: u64,
-    advise: u16,
+    pub(super) advise: u16,
 }
 
 impl Head {
     /// Bytes in both forms.
     pub(super) const SIZE: u64 = 8;
+
+    pub(super) fn encode(&self) -> [u8; Self::SIZE as usize] {
+        let ([a, b], [c, d]) = ((self.tail as u16).to_le_bytes(), self.advise.to_le_bytes());
+        [0, 0, a, b, c, d, self.algorithm as u8, 0]
+    }
+
+    /// Tells whether there may be entries of two bytes.
+    pub(super) fn is_short(&self) -> bool {
+        self.advise & SHORT != 0
+    }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let (tail, advise) = (u16_at(bytes, 2), u16_at(bytes, 4));
@@ -220,12 +165,18 @@ impl Starts {
     }
 }
 
-/// How the entries of a file's index lie in packs: so many of four bytes, then of two, then of four again.
-pub(super) fn packs(head: &Head, start: u64, entries: u64) -> [(u64, usize); 3] {
+/// Returns how many bytes a pack of so many entries has.
+pub(super) fn pack_size(count: usize) -> usize {
+    if count == MANY { 32 } else { 8 }
+}
+
+/// How the entries of an index that begins at `start` lie in packs: so many in small ones, until large ones are aligned, then
+/// in large ones where there may be such, then in small ones again.
+pub(super) fn packs(short: bool, start: u64, entries: u64) -> [(u64, usize); 3] {
     let first = (32 - start % 32) / 4 % 8;
-    if head.advise & SHORT == 0 || first >= entries {
-        return [(entries, 2), (0, 16), (0, 2)];
+    if !short || first >= entries {
+        return [(entries, FEW), (0, MANY), (0, FEW)];
     }
-    let short = (entries - first) / 16 * 16;
-    [(first, 2), (short, 16), (entries - first - short, 2)]
+    let large = (entries - first) / 16 * 16;
+    [(first, FEW), (large, MANY), (entries - first - large, FEW)]
 }

@@ -9,10 +9,10 @@ use ociseed_tree::Stat;
 pub(super) enum Form {
     /// In whole blocks.
     Plain = 0,
-    /// In clusters, of which an index says where they are.
-    Clusters = 1,
     /// In whole blocks, and what does not fill one behind the inode.
     Inline = 2,
+    /// In clusters, of which a compact index says where they are.
+    Clusters = 3,
     /// In chunks, which are in blocks or are holes.
     Chunks = 4,
 }

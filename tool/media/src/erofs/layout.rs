@@ -7,11 +7,10 @@ use ociseed_tree::{Entry, Extent, Tree};
 
 use super::codec::Algorithm;
 use super::directory::{self, FileType};
-use super::index;
 use super::inode::{self, Fields, Form};
 use super::node::{Body, Inode, most_common_time, number};
 use super::xattrs::{Refused, Shared};
-use super::{BLOCK, SLOT};
+use super::{BLOCK, SLOT, packs};
 
 /// No block has this number (`EROFS_NULL_ADDR`).
 const NO_BLOCK: u32 = u32::MAX;
@@ -207,7 +206,7 @@ impl<'a> Layout<'a> {
     fn behind(&self, inode: &Inode<'_>) -> Vec<Extent> {
         let from = inode.size - inode.size % BLOCK;
         if let (Some(clusters), Some(algorithm)) = (&inode.clusters, self.algorithm) {
-            let index = index::encode(clusters, inode.size, algorithm);
+            let index = packs::encode(clusters, inode.index(), inode.size, algorithm);
             let gap = inode.index() - inode.head();
             let all = [vec![0; gap as usize], index, clusters.tail.clone()].concat();
             return vec![Extent::Bytes(all.into())];

@@ -23,6 +23,7 @@ mod inode;
 mod layout;
 mod lz4;
 mod node;
+mod packs;
 mod pipeline;
 mod read;
 mod superblock;

@@ -9,9 +9,9 @@ use ociseed_tree::{Content, Entry, Node, Stat, Tree};
 use super::chunks::Chunks;
 use super::clusters::Clusters;
 use super::directory::{self, FileType, Name};
-use super::index;
 use super::inode::{self, Form};
 use super::layout::ErofsError;
+use super::packs;
 use super::{BLOCK, SLOT};
 
 /// What an inode has beside its metadata.
@@ -104,7 +104,7 @@ impl<'a> Inode<'a> {
 
     /// Where it ends.
     fn index_end(&self) -> u64 {
-        self.index() + index::size(self.size)
+        self.index() + packs::size(self.index(), self.size)
     }
 
     /// Bytes in blocks of its own.

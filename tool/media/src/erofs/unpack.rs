@@ -8,7 +8,7 @@ use ociseed_tree::{Extent, FileRange, HostFile, Scratch, write_holes};
 
 use super::BLOCK;
 use super::codec::Decoder;
-use super::index::{Head, Start, Starts, packs};
+use super::index::{Head, Start, Starts, pack_size, packs};
 use super::read::{Fault, Image, Inode, problem};
 use super::superblock::ZERO_PADDING;
 
@@ -123,11 +123,11 @@ impl Map {
             starts.full(&head, &bytes).map_err(Fault::Problem)?;
             end += 8 + bytes.len() as u64;
         } else {
-            for (entries, count) in packs(&head, end, entries) {
-                let size = if count == 2 { 8 } else { 32 };
-                let bytes = image.bytes(end, entries.div_ceil(count as u64).saturating_mul(size))?;
+            for (entries, count) in packs(head.is_short(), end, entries) {
+                let size = pack_size(count);
+                let bytes = image.bytes(end, entries.div_ceil(count as u64).saturating_mul(size as u64))?;
                 let mut left = entries as usize;
-                for pack in bytes.chunks_exact(size as usize) {
+                for pack in bytes.chunks_exact(size) {
                     starts.pack(&head, pack, count, left.min(count)).map_err(Fault::Problem)?;
                     left -= left.min(count);
                 }

@@ -13,7 +13,7 @@ use ociseed_tree::{Content, ReadError, Tree};
 
 use super::BLOCK;
 use super::clusters::{Cluster, Clusters};
-use super::codec::Compression;
+use super::codec::{Algorithm, Compression};
 use super::directory::FileType;
 use super::image::{Image, Options, derived_uuid, superblock};
 use super::layout::{ErofsError, Layout, number_of};
@@ -236,7 +236,8 @@ impl Blocks<'_> {
         let shift = inode.shift(end.next_multiple_of(super::SLOT)) as usize;
         // What would be lost before the inode is more than what is lost of a block, or too much is kept.
         if shift > BLOCK as usize - tail || self.kept + tail > MAX_KEPT {
-            let block = clusters.take_tail();
+            let algorithm = layout.algorithm.unwrap_or(Algorithm::Lz4);
+            let block = clusters.take_tail(inode.size, algorithm).ok_or(WriteErofsError::Memory)?;
             self.append(&block)?;
             inode.clusters = Some(Arc::new(clusters));
         } else {

@@ -78,6 +78,10 @@ fn kinds() -> Tree {
         ("/holes", Entry::file(holes.into_iter().collect())),
         ("/xattrs", xattrs(file(text(20_000)), &[("user.a", &[1; 5]), ("user.b", &[2; 3000])])),
         ("/moved", xattrs(file([noise(3000), text(2000)].concat()), &[("user.c", &[3; 2000])])),
+        // The second's end fills half a block, the third's more than what is left: that gets a block of its own.
+        ("/out-1", file([noise(3000), text(1090)].concat())),
+        ("/out-2", file([noise(1700), text(2300)].concat())),
+        ("/out-3", file([noise(2500), text(1500)].concat())),
         ("/z-link", Entry { node: Node::Link(path("/several")), ..file(*b"") }),
         ("/link", Entry::symlink(vec![b'x'; 4095])),
     ])
