@@ -34,7 +34,7 @@ const MAX_WINDOW_LOG: u32 = 20;
 /// What a zstd cluster may leave of its last block: half of a percent, and less is not found by guessing.
 const SLACK: usize = 128;
 /// How often it is guessed: the second guess is good in most cases.
-const GUESSES: usize = 4;
+const GUESSES: usize = 6;
 
 const WHOLE: usize = BLOCK as usize;
 
