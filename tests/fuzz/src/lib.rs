@@ -114,7 +114,7 @@ pub fn image(bytes: &[u8]) {
     }
     let planned = erofs::Image::plan(&tree, &|_| None, &erofs::Options::default());
     let size = planned.expect("what was read can be planned").size();
-    for compression in [Compression::None, Compression::Lz4 { level: 3 }, Compression::Zstd { level: 1 }] {
+    for compression in [Compression::None, Compression::Lz4(3), Compression::Zstd(1)] {
         let file = scratch_file().expect("the system's directory for such takes files");
         let options = erofs::Options { compression, ..erofs::Options::default() };
         let written = erofs::write(&tree, &|_| None, &options, &|_| {}, &file);

@@ -12,6 +12,9 @@ use clap::builder::styling::{AnsiColor, Style};
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Green.on_default();
 
+/// What to do where there is no space left.
+const FREE_SPACE: &str = "free space on that file system; nothing half-written was left";
+
 /// One or more messages, an optional hint, and whether the command's use was wrong.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -38,7 +41,7 @@ impl Failure {
 
     /// Puts the place in front of an error and of what caused it.
     pub(crate) fn because(place: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
-        Self::new(format!("{place}: {}", chain(error)))
+        Self::new(format!("{place}: {}", chain(error))).hint(is_full(error).then(|| FREE_SPACE.to_owned()))
     }
 
     /// Puts the place in front of all messages.
@@ -49,9 +52,9 @@ impl Failure {
         self
     }
 
-    /// Adds advice.
+    /// Adds advice, in place of what was there.
     pub(crate) fn hint(self, hint: impl Into<Option<String>>) -> Self {
-        Self { hint: hint.into(), ..self }
+        Self { hint: hint.into().or(self.hint), ..self }
     }
 
     /// Makes it a matter of wrong use.
@@ -97,6 +100,18 @@ impl Failure {
         let _ = stderr.write_all(text.as_bytes());
         ExitCode::from(if self.usage { 2 } else { 1 })
     }
+}
+
+/// Tells whether there is no space left where something was to be written.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Escapes what a terminal would obey: names of files and entries may hold anything.

@@ -272,13 +272,7 @@ impl Drop for Stage {
 
 /// Says that something cannot be written.
 pub(crate) fn write_failure(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::because(format_args!("cannot write `{}`", shown_path(path)), error);
-    match error.kind() {
-        io::ErrorKind::StorageFull => {
-            failure.hint("free space on that file system; nothing half-written was left".to_owned())
-        }
-        _ => failure,
-    }
+    Failure::because(format_args!("cannot write `{}`", shown_path(path)), error)
 }
 
 /// Writes a file that the command line names, whole or not at all.

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_end_in_a_block_of_its_own_is_compressed_only_where_an_entry_follows() {
-        let compression = Compression::Lz4 { level: 9 };
+        let compression = Compression::Lz4(9);
         let mut codec = Codec::new(compression).expect("there is memory");
         let mut taken = |size: usize, before: u32| {
             let from: Vec<u8> = (0..size).map(|at| (at / 9) as u8).collect();

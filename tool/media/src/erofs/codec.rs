@@ -6,22 +6,7 @@ use super::BLOCK;
 use super::lz4::{self, Lz4};
 
 /// How files are compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// LZ4, which Linux reads since EROFS is there.
-    Lz4 {
-        /// From 1 to 12, as `lz4hc` counts; others are taken as the nearest.
-        level: u8,
-    },
-    /// Zstandard, which Linux reads from 6.10 on, where it is built with it.
-    Zstd {
-        /// From 1 to 19; others are taken as the nearest.
-        level: u8,
-    },
-}
+pub use ociseed_spec::ErofsCompression as Compression;
 
 /// A cluster has at most so many bytes in the image. With twice that, images are 1 % smaller, and reading blocks here and
 /// there takes a sixth longer; with a quarter they are 4 to 7 % larger.
@@ -47,6 +32,15 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
+    /// Returns that of a compression.
+    pub(super) fn by(compression: Compression) -> Option<Self> {
+        match compression {
+            Compression::None => None,
+            Compression::Lz4(_) => Some(Self::Lz4),
+            Compression::Zstd(_) => Some(Self::Zstd),
+        }
+    }
+
     /// Returns what has this number, where that is read here.
     pub(super) fn of(number: u8) -> Option<Self> {
         [Self::Lz4, Self::Zstd].into_iter().find(|algorithm| *algorithm as u8 == number)
@@ -55,16 +49,6 @@ impl Algorithm {
     /// Returns its bit in a set of them.
     pub(super) fn bit(self) -> u16 {
         1 << self as u8
-    }
-}
-
-impl Compression {
-    pub(super) fn algorithm(self) -> Option<Algorithm> {
-        match self {
-            Self::None => None,
-            Self::Lz4 { .. } => Some(Algorithm::Lz4),
-            Self::Zstd { .. } => Some(Algorithm::Zstd),
-        }
     }
 }
 
@@ -84,10 +68,10 @@ impl Codec {
     pub(super) fn new(compression: Compression) -> Option<Self> {
         match compression {
             Compression::None => None,
-            Compression::Lz4 { level } => Some(Self::Lz4(Lz4::new(level.clamp(1, 12)))),
-            Compression::Zstd { level } => {
+            Compression::Lz4(level) => Some(Self::Lz4(Lz4::new(level))),
+            Compression::Zstd(level) => {
                 let mut context = CCtx::try_create()?;
-                context.set_parameter(CParameter::CompressionLevel(level.clamp(1, 19).into())).ok()?;
+                context.set_parameter(CParameter::CompressionLevel(level)).ok()?;
                 context.set_parameter(CParameter::WindowLog(WINDOW_LOG.into())).ok()?;
                 Some(Self::Zstd(Zstd { context, buffer: Vec::new() }))
             }
@@ -204,7 +188,7 @@ mod tests {
         let words: Vec<Vec<u8>> =
             (0..1000).map(|_| (0..3 + next() % 8).map(|_| (next() % 26) as u8 + b'a').collect()).collect();
         let from: Vec<u8> = (0..200_000).flat_map(|_| words[next() as usize % 1000].clone()).collect();
-        for compression in [Compression::Lz4 { level: 9 }, Compression::Zstd { level: 3 }] {
+        for compression in [Compression::Lz4(9), Compression::Zstd(3)] {
             let mut codec = Codec::new(compression).expect("there is memory");
             for size in [4096, 16 * 1024, CLUSTER] {
                 let mut to = vec![0; size];
@@ -212,7 +196,8 @@ mod tests {
                 assert!(taken > made && made <= size, "{compression:?}: {taken} become {made}");
                 let blocks = made.next_multiple_of(4096);
                 assert!(blocks - made <= 2 * SLACK, "{compression:?}, {size}: {} are left", blocks - made);
-                let (mut back, algorithm) = (vec![0; taken], compression.algorithm().expect("there is one"));
+                let (mut back, algorithm) =
+                    (vec![0; taken], Algorithm::by(compression).expect("there is one"));
                 let mut decoder = Decoder::new().expect("there is memory");
                 assert!(decoder.fill(algorithm, &to[..made], &mut back) && back == from[..taken]);
                 assert!(decoder.fill(algorithm, &to[..made], &mut back[..9]), "less than there is");

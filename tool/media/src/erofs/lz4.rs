@@ -35,10 +35,10 @@ pub(super) struct Lz4 {
 }
 
 impl Lz4 {
-    pub(super) fn new(level: u8) -> Self {
+    pub(super) fn new(level: c_int) -> Self {
         // SAFETY: it returns a number.
         let size = unsafe { LZ4_sizeofStateHC() };
-        Self { state: vec![0; usize::try_from(size).unwrap_or_default().div_ceil(8)], level: level.into() }
+        Self { state: vec![0; usize::try_from(size).unwrap_or_default().div_ceil(8)], level }
     }
 
     /// Compresses as much of `from` as fits into `to`; returns how much that is, and what it became.

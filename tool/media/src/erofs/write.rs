@@ -75,7 +75,7 @@ pub fn write(
     }
     let uuid = options.uuid.unwrap_or_else(|| derived_uuid(tree, plain.layout(), digest));
     let mut layout = Layout::without_places(tree)?;
-    layout.algorithm = options.compression.algorithm();
+    layout.algorithm = Algorithm::by(options.compression);
     let mut blocks = Blocks { out, next: 1, kept: 0, known: BTreeMap::new(), plain: BTreeMap::new() };
     blocks.write_files(&mut layout, options.compression, digest, progress)?;
     blocks.write_directories(&mut layout)?;

@@ -15,8 +15,8 @@ use crate::trees::{
     scratch_file, tree, xattrs,
 };
 
-const LZ4: Compression = Compression::Lz4 { level: 9 };
-const ZSTD: Compression = Compression::Zstd { level: 3 };
+const LZ4: Compression = Compression::Lz4(9);
+const ZSTD: Compression = Compression::Zstd(3);
 
 fn with(compression: Compression) -> Options {
     Options { compression, ..Options::default() }
@@ -99,7 +99,7 @@ fn images_are_those_that_kernels_and_judges_saw() {
 #[test]
 fn what_is_compressed_is_read_back() {
     for tree in [kinds(), everything(), Tree::default()] {
-        for compression in [LZ4, ZSTD, Compression::Lz4 { level: 12 }, Compression::Zstd { level: 19 }] {
+        for compression in [LZ4, ZSTD, Compression::Lz4(12), Compression::Zstd(19)] {
             let again = read_bytes("compressed", &write(&tree, compression)).expect("is an image");
             assert_eq!(listed(&again), listed(&tree), "{compression:?}");
         }
@@ -124,7 +124,7 @@ fn the_number_of_threads_changes_no_byte() {
             .map(|(number, name)| (name.as_str(), file([text(size(number)), noise(number)].concat())))
             .collect(),
     );
-    for compression in [Compression::Lz4 { level: 3 }, Compression::Zstd { level: 1 }] {
+    for compression in [Compression::Lz4(3), Compression::Zstd(1)] {
         let mut first = None;
         for threads in [1, 2, 7] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
@@ -249,12 +249,12 @@ proptest! {
     #[test]
     fn any_tree_is_compressed_and_read_back(
         files in proptest::collection::btree_map("[a-z]{1,40}", prop_oneof![any_file(), any_entry()], 0..20),
-        level in 1u8..=12,
+        level in 1i32..=12,
         lz4 in any::<bool>(),
     ) {
         let names: Vec<String> = files.keys().map(|name| format!("/{name}")).collect();
         let tree = tree(names.iter().map(String::as_str).zip(files.into_values()).collect());
-        let compression = if lz4 { Compression::Lz4 { level } } else { Compression::Zstd { level } };
+        let compression = if lz4 { Compression::Lz4(level) } else { Compression::Zstd(level) };
         let again = read_bytes("any-compressed", &write(&tree, compression)).expect("is an image");
         prop_assert_eq!(listed(&again), listed(&tree));
         // Its content lies in a scratch file now.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::Engine;
 use crate::text::string_form;
-use crate::{Clusters, Key, Label, Uuid};
+use crate::{ErofsCompression, Key, Label, Uuid};
 
 /// A disk: what one medium holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct DiskSpec {
     pub store: Option<StoreName>,
     /// How files are compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compression: Option<Clusters>,
+    pub compression: Option<ErofsCompression>,
     /// The volume's label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,

@@ -2,10 +2,10 @@
 
 mod acl;
 mod capability;
-mod clusters;
 mod compression;
 mod datetime;
 mod device;
+mod erofs;
 mod level;
 mod mode;
 mod owner;
@@ -17,10 +17,10 @@ mod xattr;
 
 pub use acl::{Acl, AclError};
 pub use capability::{Capabilities, CapabilitiesError};
-pub use clusters::{Clusters, ClustersError};
 pub use compression::{Compression, CompressionError};
 pub use datetime::{DateTime, DateTimeError};
 pub use device::{Device, DeviceError, DeviceKind};
+pub use erofs::{ErofsCompression, ErofsCompressionError};
 pub use mode::{FileMode, FileModeError};
 pub use owner::{Owner, OwnerError, OwnerName, OwnerNameError};
 #[cfg(feature = "file")]

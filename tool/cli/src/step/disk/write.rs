@@ -8,7 +8,7 @@ use ociseed_media::erofs::{self, WriteErofsError};
 use ociseed_spec::document::VERSION;
 use ociseed_spec::file::{DiskSpec, MediumKind};
 use ociseed_spec::metadata::DiskMetadata;
-use ociseed_spec::{Clusters, Digest, Hasher, TreePath};
+use ociseed_spec::{Digest, ErofsCompression, Hasher, TreePath};
 use ociseed_tree::{Content, tar};
 
 use super::DiskTree;
@@ -45,7 +45,7 @@ pub(super) fn write(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Option<Hasher>, Failure> {
     let path = out.shown(name);
-    if spec.compression.unwrap_or_default() != Clusters::None {
+    if spec.compression.unwrap_or_default() != ErofsCompression::None {
         return write_compressed(disk, spec, hashed, out, name, progress);
     }
     out.write_file(name, |writer| match spec.medium {
@@ -90,16 +90,10 @@ fn write_compressed(
 }
 
 fn options(spec: &DiskSpec) -> erofs::Options {
-    // Levels are from 1 to 19.
-    let level = |level: i32| u8::try_from(level).unwrap_or(u8::MAX);
     erofs::Options {
         label: spec.label.clone().unwrap_or_default(),
         uuid: spec.uuid,
-        compression: match spec.compression.unwrap_or_default() {
-            Clusters::None => erofs::Compression::None,
-            Clusters::Lz4(value) => erofs::Compression::Lz4 { level: level(value) },
-            Clusters::Zstd(value) => erofs::Compression::Zstd { level: level(value) },
-        },
+        compression: spec.compression.unwrap_or_default(),
     }
 }
 

@@ -5,7 +5,7 @@ use super::level;
 /// How the files of an EROFS image are compressed, written `"none"`, `"lz4"`, `"zstd"`, `{ lz4 = LEVEL }` or
 /// `{ zstd = LEVEL }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Clusters {
+pub enum ErofsCompression {
     /// Not at all.
     #[default]
     None,
@@ -17,7 +17,7 @@ pub enum Clusters {
 
 /// Says that a text is no compression of an EROFS image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClustersError {
+pub enum ErofsCompressionError {
     /// No such algorithm.
     #[error(
         "compression `{0}` of an erofs is not `none`, `lz4`, `zstd`, `{{ lz4 = LEVEL }}` or `{{ zstd = LEVEL }}`"
@@ -28,7 +28,7 @@ pub enum ClustersError {
     Level(&'static str, i64, i32),
 }
 
-impl Clusters {
+impl ErofsCompression {
     /// LZ4's own default of its HC mode.
     const LZ4_LEVEL: i32 = 9;
     /// The strongest level of LZ4.
@@ -38,20 +38,20 @@ impl Clusters {
     /// Levels 20 to 22 only have larger windows, which clusters do not fill.
     const MAX_ZSTD_LEVEL: i32 = 19;
 
-    fn new(name: &str, level: Option<i64>) -> Result<Self, ClustersError> {
+    fn new(name: &str, level: Option<i64>) -> Result<Self, ErofsCompressionError> {
         let (make, name, usual, max): (fn(i32) -> Self, _, _, _) = match name {
             "none" if level.is_none() => return Ok(Self::None),
             "lz4" => (Self::Lz4, "lz4", Self::LZ4_LEVEL, Self::MAX_LZ4_LEVEL),
             "zstd" => (Self::Zstd, "zstd", Self::ZSTD_LEVEL, Self::MAX_ZSTD_LEVEL),
-            other => return Err(ClustersError::Unknown(other.to_owned())),
+            other => return Err(ErofsCompressionError::Unknown(other.to_owned())),
         };
         let level = level.unwrap_or(usual.into());
         let good = i32::try_from(level).ok().filter(|level| (1..=max).contains(level));
-        good.map(make).ok_or(ClustersError::Level(name, level, max))
+        good.map(make).ok_or(ErofsCompressionError::Level(name, level, max))
     }
 }
 
-impl serde::Serialize for Clusters {
+impl serde::Serialize for ErofsCompression {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (name, value) = match self {
             Self::None => ("none", None),
@@ -62,7 +62,7 @@ impl serde::Serialize for Clusters {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Clusters {
+impl<'de> serde::Deserialize<'de> for ErofsCompression {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "`none`, `lz4`, `zstd`, `{ lz4 = LEVEL }` or `{ zstd = LEVEL }`";
         level::deserialize(deserializer, expected, Self::new)
@@ -70,9 +70,9 @@ impl<'de> serde::Deserialize<'de> for Clusters {
 }
 
 #[cfg(feature = "schema")]
-impl schemars::JsonSchema for Clusters {
+impl schemars::JsonSchema for ErofsCompression {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Clusters".into()
+        "ErofsCompression".into()
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -90,13 +90,13 @@ mod tests {
 
     #[test]
     fn words_and_levels() {
-        let parse = serde_json::from_str::<Clusters>;
+        let parse = serde_json::from_str::<ErofsCompression>;
         for (text, expected) in [
-            ("\"none\"", Clusters::None),
-            ("\"lz4\"", Clusters::Lz4(9)),
-            ("{\"lz4\": 12}", Clusters::Lz4(12)),
-            ("\"zstd\"", Clusters::Zstd(3)),
-            ("{\"zstd\": 1}", Clusters::Zstd(1)),
+            ("\"none\"", ErofsCompression::None),
+            ("\"lz4\"", ErofsCompression::Lz4(9)),
+            ("{\"lz4\": 12}", ErofsCompression::Lz4(12)),
+            ("\"zstd\"", ErofsCompression::Zstd(3)),
+            ("{\"zstd\": 1}", ErofsCompression::Zstd(1)),
         ] {
             assert_eq!(parse(text).expect(text), expected);
         }
