@@ -4,6 +4,9 @@ use ociseed_spec::{Timestamp, TreePath};
 
 use crate::{Entry, Node, Tree};
 
+/// Looking for the place of so few costs less than going through all.
+const MANY: usize = 16;
+
 impl Tree {
     /// Moves everything below a directory, which is there afterwards, as are those above it, 0755 and 0:0.
     #[must_use]
@@ -30,9 +33,15 @@ impl Tree {
     }
 
     /// Adds what another tree has; of what both have, this one's stays.
-    pub fn add(&mut self, other: Self) {
-        for (path, entry) in other.entries {
-            self.entries.entry(path).or_insert(entry);
+    pub fn add(&mut self, mut other: Self) {
+        if other.entries.len() < self.entries.len() / MANY {
+            for (path, entry) in other.entries {
+                self.entries.entry(path).or_insert(entry);
+            }
+        } else {
+            // Both are in order: they are gone through once, and the later one counts.
+            other.entries.append(&mut self.entries);
+            self.entries = other.entries;
         }
     }
 

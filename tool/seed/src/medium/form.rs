@@ -167,11 +167,9 @@ impl Making {
 
     /// Puts a tree below a directory.
     fn part(&mut self, tree: Tree, directory: &TreePath, digests: &BTreeMap<TreePath, Digest>) {
-        for (path, entry) in &tree {
-            if let (Node::File(_), Some(digest)) = (&entry.node, digests.get(path)) {
-                self.digests.insert(path.below(directory), *digest);
-            }
-        }
+        let mut placed: BTreeMap<TreePath, Digest> =
+            digests.iter().map(|(path, digest)| (path.below(directory), *digest)).collect();
+        self.digests.append(&mut placed);
         self.tree.add(tree.below(directory));
     }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ociseed_spec::{Acl, TreePath};
 
 use super::members::Kind;
+use crate::Stat;
 use crate::tree::Unpacking;
-use crate::{Entry, Stat};
 
 /// The xattr that a change of owner takes away.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -16,10 +16,6 @@ const CAPABILITY: &[u8] = b"security.capability";
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     paths: BTreeMap<TreePath, Unpacking>,
-    /// Directories that something lay in before they were listed.
-    early: BTreeSet<TreePath>,
-    /// The directory that the last entry lay in: most lie in the same as the one before.
-    parent: Vec<u8>,
     /// Files of which the last further name does not say that they have capabilities.
     losing: BTreeSet<usize>,
 }
@@ -44,31 +40,15 @@ impl Listless {
 }
 
 impl Notes {
-    /// Notes that an entry comes: whatever leads to it is made now, if it was not listed.
-    pub(super) fn comes(&mut self, path: &TreePath, entries: &BTreeMap<TreePath, Entry>) {
-        let parent = path.as_bytes().len().saturating_sub(path.name().len() + 1);
-        if path.as_bytes()[..parent] == *self.parent {
-            return;
-        }
-        let mut at = path.parent().unwrap_or_else(TreePath::root);
-        self.parent = at.as_bytes().to_vec();
-        while !at.is_root()
-            && !entries.get(&at).is_some_and(Entry::is_directory)
-            && self.early.insert(at.clone())
-        {
-            at = at.parent().unwrap_or_else(TreePath::root);
-        }
-    }
-
-    /// Notes what an entry says of its lists, and whether it comes late. Of a directory that is listed again both count, of
-    /// others the last.
-    pub(super) fn is_listed(&mut self, path: &TreePath, kind: Kind, listless: Listless) {
+    /// Notes what an entry says of its lists, and whether it is a directory that comes `late`. Of a directory that is listed
+    /// again both count, of others the last.
+    pub(super) fn is_listed(&mut self, path: &TreePath, kind: Kind, late: bool, listless: Listless) {
         let directory = kind == Kind::Directory;
         let before = self.paths.remove(path).filter(|_| directory).unwrap_or_default();
         let now = Unpacking {
             no_access_list: before.no_access_list || listless.access,
             no_default_list: before.no_default_list || listless.default,
-            late: before.late || directory && self.early.contains(path),
+            late: before.late || directory && late,
             loses_capabilities: false,
         };
         if now != Unpacking::default() {

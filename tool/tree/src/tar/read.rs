@@ -7,6 +7,7 @@
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -170,18 +171,12 @@ impl Collected {
         if let Kind::Unknown(kind) = member.kind {
             return Err(TarProblem::Type(shown(&[kind])));
         }
-        let meaning = Meaning::of(&member.path, member.kind)?;
-        if let Meaning::Path(path) | Meaning::Whiteout(path) = &meaning {
-            self.notes.comes(path, &self.entries);
-        }
-        match meaning {
+        match Meaning::of(&member.path, member.kind)? {
             Meaning::Nothing => Ok(()),
             Meaning::Root if member.kind == Kind::Directory => Ok(()),
             Meaning::Root => Err(TarProblem::Root),
             Meaning::Opaque(path) if path.is_root() => Err(TarProblem::OpaqueRoot),
             Meaning::Opaque(path) => {
-                // The marker lies in the directory.
-                self.notes.comes(&path.join(OPAQUE).expect("a good name"), &self.entries);
                 self.opaque.insert(path);
                 Ok(())
             }
@@ -195,10 +190,20 @@ impl Collected {
             }
             Meaning::Path(path) => {
                 let (stat, listless) = metadata::stat(member, shared, self.xattrs)?;
-                self.notes.is_listed(&path, member.kind, listless);
+                let late = member.kind == Kind::Directory && self.is_late(&path);
+                self.notes.is_listed(&path, member.kind, late, listless);
                 self.put(path, Entry { stat, node: node(member, data)? })
             }
         }
+    }
+
+    /// Tells whether a directory that is listed now was made before, because something lies in it.
+    fn is_late(&self, path: &TreePath) -> bool {
+        let behind = (Bound::Excluded(path), Bound::Unbounded);
+        let lies_in_it = |found: Option<&TreePath>| found.is_some_and(|found| found.is_below(path));
+        let listed = self.entries.get(path).is_some_and(Entry::is_directory);
+        let marked = self.opaque.contains(path) || lies_in_it(self.opaque.range(behind).next());
+        !listed && (marked || lies_in_it(self.entries.range(behind).next().map(|(path, _)| path)))
     }
 
     /// Counts what an entry takes.

@@ -85,9 +85,18 @@ impl Making<'_> {
         let layers = lock.content.images.iter().flat_map(|image| &image.layers);
         let distinct: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
         let read = |(digest, size): (Digest, u64)| {
-            let tree = self.unpacked(&digest, size)?;
-            let digests = hash_files(&tree)?;
-            Ok((digest, Arc::new(Unpacked { tree, digests })))
+            let content = self.blobs.content(&digest, size)?;
+            let place = format!("layer {digest}");
+            let Some(file) = plain_file(&content) else {
+                let tree = self.decompressed(&content, &digest, size, &place)?;
+                let digests = hash_files(&tree)?;
+                return Ok((digest, Arc::new(Unpacked { tree, digests })));
+            };
+            let tree = self.in_place(file, &place)?;
+            // That the whole is right is seen while its parts are hashed.
+            let (checked, digests) = rayon::join(|| check(&content, &place), || hash_files(&tree));
+            checked?;
+            Ok((digest, Arc::new(Unpacked { tree, digests: digests? })))
         };
         distinct.into_par_iter().map(read).collect()
     }
@@ -96,14 +105,30 @@ impl Making<'_> {
     fn unpacked(&self, digest: &Digest, size: u64) -> Result<Tree, Failure> {
         let content = self.blobs.content(digest, size)?;
         let place = format!("layer {digest}");
-        if let Some(file) = plain_file(&content) {
-            // It stays where it is, so it is read once for its digest and never copied.
-            content.copy_to(&mut io::sink()).map_err(|error| Failure::because(&place, &error))?;
-            let tree = read_archive(file, Path::new(&place).into(), &mut || self.scratch.file());
-            return tree.map_err(|error| Failure::because(&place, &error));
+        match plain_file(&content) {
+            None => self.decompressed(&content, digest, size, &place),
+            Some(file) => {
+                check(&content, &place)?;
+                self.in_place(file, &place)
+            }
         }
+    }
+
+    fn decompressed(
+        &self,
+        content: &Content,
+        digest: &Digest,
+        size: u64,
+        place: &str,
+    ) -> Result<Tree, Failure> {
         let reader = VerifiedReader::new(content.reader(), *digest, size, "the inputs".to_owned());
-        file_systems::of_reader(reader, size, &place, self.scratch)
+        file_systems::of_reader(reader, size, place, self.scratch)
+    }
+
+    /// Reads a layer that is not compressed, whose files stay where they are.
+    fn in_place(&self, file: Arc<File>, place: &str) -> Result<Tree, Failure> {
+        let tree = read_archive(file, Path::new(place).into(), &mut || self.scratch.file());
+        tree.map_err(|error| Failure::because(place, &error))
     }
 
     fn hashed(&self, mut tree: Tree) -> Result<DiskTree, Failure> {
@@ -117,6 +142,11 @@ impl Making<'_> {
         };
         Ok(DiskTree { tree, digests, lock: None })
     }
+}
+
+/// Reads a blob for its digest.
+fn check(content: &Content, place: &str) -> Result<(), Failure> {
+    content.copy_to(&mut io::sink()).map_err(|error| Failure::because(place, &error))
 }
 
 /// Opens a blob that is a whole file and is not compressed.
