@@ -24,7 +24,10 @@ impl Build<'_> {
             let (scratch, spec) = (Scratch::new(dir.clone()), &self.spec.disk[key]);
             let making = Making { medium: spec.medium, blobs: &self.blobs, scratch: &scratch };
             let made = match source {
-                DiskSource::Layer(layer) => making.layer(&self.made.layer(layer).blob),
+                DiskSource::Layer(layer) => {
+                    let metadata = self.made.layer(layer).metadata;
+                    making.layer(&metadata.digest, metadata.size)
+                }
                 DiskSource::Image(image) => making.image(&self.made.image(image)),
                 DiskSource::Seed(seed) => making.seed(&self.make_seed(seed)?, &self.spec.seed[seed]),
                 DiskSource::Store(store) => {

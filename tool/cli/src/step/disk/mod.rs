@@ -34,7 +34,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let (blobs, scratch) = (Blobs::of_params(&params.blobs, &inputs)?, Scratch::new(stage.out()));
     let making = Making { medium: spec.medium, blobs: &blobs, scratch: &scratch };
     let made = match source {
-        DiskSource::Layer(key) => making.layer(&inputs.find(key.as_str(), "`disk.layer`")?)?,
+        DiskSource::Layer(key) => making.unknown_layer(&inputs.find(key.as_str(), "`disk.layer`")?)?,
         DiskSource::Image(key) => making.image(&read_image(&inputs, key.as_str(), "`disk.image`")?)?,
         DiskSource::Seed(_) => making.seed(&seed::of_params(&table, &inputs)?, &table)?,
         DiskSource::Store(store) => making.store(&seed::of_params(&table, &inputs)?, &table, store.engine)?,

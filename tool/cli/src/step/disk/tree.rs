@@ -42,12 +42,20 @@ pub(crate) struct Making<'a> {
 
 impl Making<'_> {
     /// Takes a layer in overlay form, as if it lay over another one.
-    pub(crate) fn layer(&self, blob: &Place) -> Result<DiskTree, Failure> {
+    pub(crate) fn layer(&self, digest: &Digest, size: u64) -> Result<DiskTree, Failure> {
+        self.over_nothing(&self.unpacked(digest, size)?)
+    }
+
+    /// Takes a layer of which no digest is known.
+    pub(crate) fn unknown_layer(&self, blob: &Place) -> Result<DiskTree, Failure> {
         let file = blob.dir.open(&blob.path).map_err(|error| blob.failure(&error))?;
         let shown = Path::new(&blob.shown).into();
         let tree = read_archive(Arc::new(file), shown, &mut || self.scratch.file());
-        let tree = tree.map_err(|error| Failure::new(chain(&error)))?;
-        self.hashed(overlay(&[&Tree::default()], &tree))
+        self.over_nothing(&tree.map_err(|error| Failure::new(chain(&error)))?)
+    }
+
+    fn over_nothing(&self, layer: &Tree) -> Result<DiskTree, Failure> {
+        self.hashed(overlay(&[&Tree::default()], layer))
     }
 
     /// Takes what a container of an image sees.
