@@ -171,6 +171,7 @@ impl Build<'_> {
     /// Writes the blob of a layer into the stage.
     fn make_layer(&self, key: &Key, found: Vec<Found>, progress: &StepProgress) -> Result<Layer, Failure> {
         let _turn = self.turns.take();
+        self.check_taken_in(key)?;
         let (spec, shown) = (&self.spec.layer[key], format!("layer.{key}"));
         let dir = self.stage()?.below("layer")?;
         let tree = layer::tree(spec, found, &Scratch::new(dir.clone()), &shown)?;
@@ -179,6 +180,17 @@ impl Build<'_> {
         let advance = |bytes| progress.advance(bytes);
         let metadata = layer::write_in(&tree, spec, &dir, name.as_ref(), &advance)?;
         Ok(Layer { metadata, blob: Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name } })
+    }
+
+    /// Hashes the blobs of layers that a layer takes in: what is made of one that is damaged would be kept as if it were right.
+    fn check_taken_in(&self, key: &Key) -> Result<(), Failure> {
+        for layer in self.spec.layer[key].layers() {
+            let metadata = self.made.layer(layer).metadata;
+            let content = self.blobs.content(&metadata.digest, metadata.size)?;
+            let checked = content.copy_to(&mut std::io::sink());
+            checked.map_err(|error| Failure::because(format_args!("layer.{key}"), &error))?;
+        }
+        Ok(())
     }
 
     /// Tells whether the files that were read are what they were: what is made of others has another key.

@@ -213,6 +213,12 @@ fn a_blob_that_lost_its_bytes_is_made_again() {
         good(&dir, &["verify", "out"]);
         right(&dir, target);
     }
+    // A layer that takes it in is made the first time, so nothing is known of what it should be.
+    lose_a_blob(&dir);
+    let spec = fs::read_to_string(dir.join("spec.toml")).expect("is there");
+    fs::write(dir.join("spec.toml"), spec + "[layer.copy]\nadd = [{ layer = \"dir\" }]\n").expect("written");
+    good(&dir, &["build", "spec.toml", "layer.copy"]);
+    right(&dir, "layer.copy");
 }
 
 /// Fills a blob of the cache with zeros, as a disk does that fails: what the file system says of it is what the cache knows.
