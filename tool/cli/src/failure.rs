@@ -41,7 +41,12 @@ impl Failure {
 
     /// Puts the place in front of an error and of what caused it.
     pub(crate) fn because(place: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
-        Self::new(format!("{place}: {}", chain(error))).hint(is_full(error).then(|| FREE_SPACE.to_owned()))
+        Self::new(format!("{place}: {}", chain(error)))
+    }
+
+    /// Does as [`Failure::because`], of something that was to be written: where there is no space left, that is the advice.
+    pub(crate) fn writing(place: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
+        Self::because(place, error).hint(is_full(error).then(|| FREE_SPACE.to_owned()))
     }
 
     /// Puts the place in front of all messages.

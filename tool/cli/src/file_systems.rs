@@ -101,7 +101,8 @@ pub(crate) fn of_reader(
     place: &str,
     scratch: &Scratch,
 ) -> Result<Tree, Failure> {
-    let fail = |error: &(dyn std::error::Error + 'static)| Failure::because(place, error);
+    // Into a scratch file, which a full disk has no room for.
+    let fail = |error: &(dyn std::error::Error + 'static)| Failure::writing(place, error);
     let shown: Arc<Path> = Path::new(place).into();
     let plain = spool(reader, size, &mut || scratch.file()).map_err(|error| fail(&error))?;
     read_archive(plain, shown, &mut || scratch.file()).map_err(|error| fail(&error))

@@ -272,7 +272,7 @@ impl Drop for Stage {
 
 /// Says that something cannot be written.
 pub(crate) fn write_failure(path: &Path, error: &io::Error) -> Failure {
-    Failure::because(format_args!("cannot write `{}`", shown_path(path)), error)
+    Failure::writing(format_args!("cannot write `{}`", shown_path(path)), error)
 }
 
 /// Writes a file that the command line names, whole or not at all.
