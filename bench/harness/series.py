@@ -10,7 +10,6 @@ from harness import disks, machine, measure
 from harness.contests import OCISEED
 from harness.made import make_directory
 
-NAME = "series"
 SCRATCH = Path("/scratch/series")
 STEPS = (1, 2, 4, 8)
 MOST = {"layers": 1000, "files": 1_000_000}
@@ -18,19 +17,15 @@ MOST_QUICK = {"layers": 80, "files": 40_000}
 ROUNDS = 3
 
 
-def play(quick):
-    """Measures all series and returns their points."""
-    most = MOST_QUICK if quick else MOST
+def play(names, quick):
+    """Measures series by name and returns their points."""
     SCRATCH.mkdir()
     os.chdir(SCRATCH)
-    return {
-        "layers": _series("Many layers", "layers", most["layers"], _layers),
-        "files": _series("Many files in one layer", "files", most["files"], _files),
-        "erofs-files": _series("Many files in one EROFS image", "files", most["files"], disks.many_files),
-    }
+    return {name: _series(*ALL[name], quick) for name in names}
 
 
-def _series(title, unit, most, prepare):
+def _series(title, unit, prepare, quick):
+    most = (MOST_QUICK if quick else MOST)[unit]
     return {"title": title, "unit": unit, "points": _points(most, prepare), "rounds": ROUNDS}
 
 
@@ -71,3 +66,10 @@ def _files(count):
     layer = {"compression": "zstd", "add": [{"dir": "tree"}]}
     Path("params.json").write_text(json.dumps({"version": 1, "inputs": {"tree": "tree"}, "layer": layer}))
     return [OCISEED, "layer", "--params", "params.json", "--out", "out"]
+
+
+ALL = {
+    "layers": ("Many layers", "layers", _layers),
+    "files": ("Many files in one layer", "files", _files),
+    "erofs-files": ("Many files in one EROFS image", "files", disks.many_files),
+}

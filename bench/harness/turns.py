@@ -102,8 +102,8 @@ def main(request):
         "machine": machine.facts(SCRATCH),
         "versions": versions(),
         "rounds": request["rounds"],
-        "contests": play_all([name for name in request["names"] if name != series.NAME], request["rounds"]),
+        "contests": play_all([name for name in request["names"] if name not in series.ALL], request["rounds"]),
     }
-    if series.NAME in request["names"]:
-        results["series"] = series.play(request["quick"])
+    if names := [name for name in request["names"] if name in series.ALL]:
+        results["series"] = series.play(names, request["quick"])
     return results
