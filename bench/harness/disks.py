@@ -37,7 +37,9 @@ def _step(name, params, out):
 
 
 def _parameters(disk, tar):
-    return {"version": 1, "inputs": {"layer": str(tar)}, "disk": {"medium": "erofs", "layer": "layer", **disk}}
+    # The UUID is given, as to mkfs.erofs; else it follows from what all files hold.
+    named = {"medium": "erofs", "layer": "layer", "uuid": UUID, **disk}
+    return {"version": 1, "inputs": {"layer": str(tar)}, "disk": named}
 
 
 def ociseed_disk(name=US, disk=None, tar=LAYER, more=()):

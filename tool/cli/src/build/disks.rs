@@ -22,7 +22,7 @@ impl Build<'_> {
         self.last(step, step_key.as_ref(), || {
             let dir = self.stage()?.below("disk")?;
             let (scratch, spec) = (Scratch::new(dir.clone()), &self.spec.disk[key]);
-            let making = Making { medium: spec.medium, blobs: &self.blobs, scratch: &scratch };
+            let making = Making { spec, blobs: &self.blobs, scratch: &scratch };
             let made = match source {
                 DiskSource::Layer(layer) => {
                     let metadata = self.made.layer(layer).metadata;

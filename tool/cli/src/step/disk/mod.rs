@@ -32,7 +32,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let (out, name) = OutDir::of_output(&args.step.out)?;
     let stage = out.stage()?;
     let (blobs, scratch) = (Blobs::of_params(&params.blobs, &inputs)?, Scratch::new(stage.out()));
-    let making = Making { medium: spec.medium, blobs: &blobs, scratch: &scratch };
+    let making = Making { spec, blobs: &blobs, scratch: &scratch };
     let made = match source {
         DiskSource::Layer(key) => making.unknown_layer(&inputs.find(key.as_str(), "`disk.layer`")?)?,
         DiskSource::Image(key) => making.image(&read_image(&inputs, key.as_str(), "`disk.image`")?)?,

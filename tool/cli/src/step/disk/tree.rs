@@ -1,6 +1,6 @@
 //! What a disk holds, before it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use cap_std::fs::File;
 use ociseed_image::Image;
 use ociseed_seed::Seed;
 use ociseed_seed::medium::{MediumError, MediumForm, MediumOptions, Unpacked};
-use ociseed_spec::file::{MediumKind, SeedSpec};
+use ociseed_spec::file::{DiskSpec, MediumKind, SeedSpec};
 use ociseed_spec::lock::{Engine, Lock, LockedLayer};
 use ociseed_spec::{Digest, Packing, TreePath};
 use ociseed_store::VerifiedReader;
@@ -34,7 +34,7 @@ pub(crate) struct DiskTree {
 
 /// Makes such trees.
 pub(crate) struct Making<'a> {
-    pub(crate) medium: MediumKind,
+    pub(crate) spec: &'a DiskSpec,
     pub(crate) blobs: &'a Blobs,
     /// For what compressed layers hold.
     pub(crate) scratch: &'a Scratch,
@@ -75,7 +75,7 @@ impl Making<'_> {
 
     /// Takes the medium form of a seed.
     pub(crate) fn seed(&self, seed: &Seed, spec: &SeedSpec) -> Result<DiskTree, Failure> {
-        let whole_seconds = self.medium == MediumKind::Cpio;
+        let whole_seconds = self.spec.medium == MediumKind::Cpio;
         let layers = self.layers(seed.lock())?;
         let unpacked = |layer: &LockedLayer| Ok(Arc::clone(&layers[&layer.digest]));
         let options = MediumOptions { spec, whole_seconds };
@@ -140,11 +140,13 @@ impl Making<'_> {
     }
 
     fn hashed(&self, mut tree: Tree) -> Result<DiskTree, Failure> {
-        if self.medium == MediumKind::Cpio {
+        if self.spec.medium == MediumKind::Cpio {
             tree.cut_fractions();
         }
-        let digests = match self.medium {
+        let digests = match self.spec.medium {
             // Only here equal files share what they have.
+            MediumKind::Erofs if self.spec.uuid.is_some() => hash_those_of_one_size(&tree)?,
+            // The UUID follows from all that is in it.
             MediumKind::Erofs => hash_files(&tree)?,
             MediumKind::Tar | MediumKind::Cpio => BTreeMap::new(),
         };
@@ -168,13 +170,29 @@ fn plain_file(content: &Content) -> Option<Arc<File>> {
 
 /// Hashes every file of a tree, on all threads.
 fn hash_files(tree: &Tree) -> Result<BTreeMap<TreePath, Digest>, Failure> {
-    let files: Vec<_> = tree
-        .iter()
-        .filter_map(|(path, entry)| match &entry.node {
-            Node::File(content) => Some((path, content)),
-            _ => None,
-        })
-        .collect();
+    hash(&files(tree))
+}
+
+/// Hashes those files of a tree that can be equal to another one.
+fn hash_those_of_one_size(tree: &Tree) -> Result<BTreeMap<TreePath, Digest>, Failure> {
+    let mut sizes: HashMap<u64, usize> = HashMap::new();
+    let mut files = files(tree);
+    files.iter().for_each(|(_, content)| *sizes.entry(content.size()).or_default() += 1);
+    files.retain(|(_, content)| sizes[&content.size()] > 1);
+    hash(&files)
+}
+
+fn files(tree: &Tree) -> Vec<(&TreePath, &Content)> {
+    let mut files = Vec::new();
+    for (path, entry) in tree {
+        if let Node::File(content) = &entry.node {
+            files.push((path, content));
+        }
+    }
+    files
+}
+
+fn hash(files: &[(&TreePath, &Content)]) -> Result<BTreeMap<TreePath, Digest>, Failure> {
     let hashed = files.par_iter().map(|(path, content)| {
         let digest = listing::digest(content).map_err(|error| Failure::new(chain(&error)))?;
         Ok(((*path).clone(), digest))
