@@ -12,6 +12,7 @@ pub mod document;
 pub mod file;
 pub mod json;
 mod key;
+pub mod listing;
 pub mod lock;
 pub mod media_type;
 pub mod metadata;

@@ -3,65 +3,13 @@
 //! `docs/format.md`, section "Listings", is the contract. Two trees are the
 //! same file system exactly if their listings are the same bytes.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 pub use ociseed_spec::escape;
-use ociseed_spec::{DeviceKind, Digest, Hasher, TreePath, json};
-use serde::Serialize;
+pub use ociseed_spec::listing::Line;
+use ociseed_spec::{DeviceKind, Digest, Hasher, TreePath};
 
 use crate::{Content, Entry, Node, ReadError, Tree};
-
-/// What a listing says of one path.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// The absolute path, escaped.
-    pub path: String,
-    /// What it is, in a word.
-    pub kind: &'static str,
-    /// Permission bits in octal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    /// Owner's number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<u32>,
-    /// Group's number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gid: Option<u32>,
-    /// Owner's name, escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Group's name, escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Time in decimal seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mtime: Option<String>,
-    /// Size of a file in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-    /// Digest of a file's bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// Target of a symbolic link, escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// The first name of a file, of its further ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub link: Option<String>,
-    /// Number of a device's driver.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub major: Option<u32>,
-    /// Number of a device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub minor: Option<u32>,
-    /// Whether a directory hides what layers below have in it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub opaque: bool,
-    /// Extended attributes, values in hexadecimal.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub xattrs: BTreeMap<String, String>,
-}
 
 /// Describes one path; a file's bytes are read for their digest.
 ///
@@ -73,30 +21,24 @@ pub fn line(path: &TreePath, entry: &Entry) -> Result<Line, ReadError> {
 
 /// Describes one path; a file's bytes are read only where their digest is not known.
 fn line_with(path: &TreePath, entry: &Entry, known: Option<Digest>) -> Result<Line, ReadError> {
-    let shown = |path: &TreePath| format!("/{}", escape(path.as_bytes()));
-    let mut line = Line { path: shown(path), kind: kind(&entry.node), ..Line::default() };
+    let mut line = Line::new(path, kind(&entry.node));
     match &entry.node {
-        Node::Link(first) => return Ok(Line { link: Some(shown(first)), ..line }),
+        Node::Link(first) => return Ok(line.with_link(first)),
         Node::Whiteout => return Ok(line),
         Node::Directory { opaque } => line.opaque = *opaque,
         Node::File(content) => {
             (line.size, line.digest) =
                 (Some(content.size()), Some(known.map_or_else(|| digest(content), Ok)?));
         }
-        Node::Symlink(target) => line.target = Some(escape(target)),
+        Node::Symlink(target) => line = line.with_target(target),
         Node::Device(device) => (line.major, line.minor) = (Some(device.major), Some(device.minor)),
         Node::Fifo => {}
     }
     let stat = &entry.stat;
-    line.mode = Some(stat.mode.to_string());
-    (line.uid, line.gid) = (Some(stat.owner.uid), Some(stat.owner.gid));
     line.user = stat.user().map(|name| escape(name.as_bytes()));
     line.group = stat.group().map(|name| escape(name.as_bytes()));
-    line.mtime = Some(stat.mtime.to_string());
-    let hex = |bytes: &[u8]| ociseed_spec::hex(bytes);
-    let xattrs = stat.xattrs().iter();
-    line.xattrs = xattrs.map(|(name, value)| (escape(name.as_bytes()), hex(value.as_bytes()))).collect();
-    Ok(line)
+    let xattrs = stat.xattrs().iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    Ok(line.with_stat(stat.mode, stat.owner, stat.mtime).with_xattrs(xattrs))
 }
 
 /// Returns the word for what a path is.
@@ -146,8 +88,7 @@ fn write_with(
 ) -> Result<Digest, ReadError> {
     let mut hasher = Hasher::new();
     for (path, entry) in tree {
-        let mut bytes = json::encode(&line_with(path, entry, known(path))?);
-        bytes.push(b'\n');
+        let bytes = line_with(path, entry, known(path))?.encode();
         hasher.update(&bytes);
         out.write_all(&bytes).map_err(ReadError::Write)?;
     }
