@@ -8,12 +8,13 @@ use std::rc::Rc;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
 use ociseed_spec::lock::{BlobRef, Class, Namespace};
+use ociseed_spec::records::ContentRecords;
 use ociseed_spec::{Digest, Reference};
 use ociseed_store::{Archive, ArchiveError, BlobError, IndexEntry};
 
 use crate::collect::set;
 use crate::manifest::{self, Document, ManifestError};
-use crate::source::{Blobs, Refused, Source, Store, Wanted};
+use crate::source::{Refused, Source, Store, Wanted};
 use crate::talk::chain;
 
 /// The value of our owner label: there is no lock, so there is no seed id.
@@ -192,7 +193,7 @@ fn image(
     target: BlobRef,
     names: Vec<Reference>,
 ) -> Result<Wanted, ArchiveProblem> {
-    let mut blobs = Blobs::default();
+    let mut blobs = ContentRecords::default();
     match manifest::read(store, &target)? {
         Document::Manifest { config, layers } => add_manifest(&mut blobs, &target, &config, layers),
         Document::Index(manifests) => {
@@ -214,7 +215,7 @@ fn image(
     Ok(Wanted { names, namespace, class: Class::Critical, pin: true, target, blobs, store })
 }
 
-fn add_manifest(blobs: &mut Blobs, manifest: &BlobRef, config: &BlobRef, layers: Vec<BlobRef>) {
+fn add_manifest(blobs: &mut ContentRecords, manifest: &BlobRef, config: &BlobRef, layers: Vec<BlobRef>) {
     let layers: Vec<_> = layers.into_iter().map(|layer| (layer, None)).collect();
     blobs.manifest(manifest, config, &layers);
 }

@@ -1,19 +1,12 @@
 //! Compares one record with what the seed wants of it; pure, so every rule of ownership is a line in a table of tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ociseed_containerd::{ImageRecord, Target};
+use ociseed_spec::records::{self, CRI_PINNED, OWNER_LABEL};
 
 use crate::collect::map;
 use crate::source::Wanted;
-
-/// Says whose a record or lease is.
-pub(crate) const OWNER_LABEL: &str = "io.ociseed.seed";
-
-/// The namespace that CRI keeps its images in.
-const CRI_NAMESPACE: &str = "k8s.io";
-const CRI_MANAGED: (&str, &str) = ("io.cri-containerd.image", "managed");
-const CRI_PINNED: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 
 /// What must be done about one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +30,9 @@ impl Change {
     }
 }
 
-/// Returns the names of an image's records: its own, and those by digest from which CRI takes RepoDigests.
+/// Returns the names of an image's records.
 pub(crate) fn record_names(image: &Wanted) -> Vec<String> {
-    let mut names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
-    if image.namespace == CRI_NAMESPACE {
-        names.extend(image.names.iter().map(|name| name.with_digest(&image.target.digest).to_string()));
-    }
-    let mut seen = BTreeSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    names
+    records::record_names(&image.names, &image.namespace, &image.target.digest)
 }
 
 /// Decides what must be done so that `name` is as the image wants it, given what is there.
@@ -61,7 +48,7 @@ pub(crate) fn change(
         digest: image.target.digest.to_string(),
         size: image.target.size,
     };
-    let labels = labels(image, owner);
+    let labels = records::image_labels(&image.namespace, image.pin, owner);
     let Some(actual) = actual else {
         return Change::Create(ImageRecord { name: name.to_owned(), target, labels });
     };
@@ -83,16 +70,6 @@ pub(crate) fn change(
     }
 }
 
-/// The labels that a record of ours bears.
-fn labels(image: &Wanted, owner: &str) -> BTreeMap<String, String> {
-    let mut labels = vec![(OWNER_LABEL, owner)];
-    if image.namespace == CRI_NAMESPACE {
-        labels.push(CRI_MANAGED);
-        labels.extend(image.pin.then_some(CRI_PINNED));
-    }
-    map(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())))
-}
-
 /// Returns those of `wanted` labels that `actual` lacks or has with another value.
 pub(crate) fn missing_labels(
     wanted: &BTreeMap<String, String>,
@@ -110,6 +87,7 @@ mod tests {
 
     use ociseed_spec::Digest;
     use ociseed_spec::lock::{BlobRef, Class};
+    use ociseed_spec::records::CRI_MANAGED;
     use ociseed_store::Layout;
 
     use super::*;

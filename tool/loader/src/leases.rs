@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ociseed_containerd::{Client, Lease, Scope};
+use ociseed_spec::records::OWNER_LABEL;
 
 use crate::collect::{map, set};
-use crate::desired::OWNER_LABEL;
 use crate::failure::Failure;
 use crate::time;
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use ociseed_spec::Digest;
-use ociseed_spec::lock::{BlobRef, Class, FILE_NAME, Lock, LockError, LockedImage};
+use ociseed_spec::lock::{Class, FILE_NAME, LayerBlobs, Lock, LockError, LockedImage};
+use ociseed_spec::records::content_records;
 use ociseed_store::{Layout, LayoutError};
 
-use crate::source::{Blobs, Source, Store, Wanted};
+use crate::source::{Source, Store, Wanted};
 
 /// A lock of a hundred thousand images; more is a mistake or an attack.
 const LARGEST_LOCK: u64 = 64 << 20;
@@ -74,17 +75,7 @@ fn read_lock(dir: &Dir) -> io::Result<Vec<u8>> {
 
 /// One image for each of its namespaces.
 fn wanted(image: &LockedImage, store: &Rc<Store>) -> Vec<Wanted> {
-    let layers: Vec<_> = image
-        .layers
-        .iter()
-        .map(|layer| {
-            let (media_type, digest, size) = (layer.media_type.clone(), layer.digest, layer.size);
-            (BlobRef { media_type, digest, size }, Some(layer.diff_id))
-        })
-        .collect();
-    let mut blobs = Blobs::default();
-    blobs.manifest(&image.manifest, &image.config, &layers);
-    let blobs = blobs.finish();
+    let blobs = content_records(image, LayerBlobs::All);
     let namespaces = image.namespaces.iter().map(|namespace| namespace.as_str().to_owned());
     namespaces
         .map(|namespace| Wanted {

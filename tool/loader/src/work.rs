@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ociseed_containerd::{Client, Code, ContentInfo, ImageRecord, Resource, Scope};
 use ociseed_spec::Digest;
+use ociseed_spec::records::ContentRecord;
 
 use crate::collect::set;
 use crate::content::{Content, INGEST_PREFIX, Put, Reading, abort_ingest, check_source};
@@ -13,7 +14,7 @@ use crate::leases::Leases;
 use crate::manifest::{self, Document};
 use crate::repair::{self, Debt, Patient};
 use crate::report::{ImageReport, Outcome};
-use crate::source::{Blob, Source, Wanted};
+use crate::source::{Source, Wanted};
 use crate::talk::{Talk, chain};
 
 /// What a namespace has of what is wanted in it.
@@ -178,12 +179,12 @@ impl<'a> Work<'a> {
         self.heal(&patients, debts)
     }
 
-    fn has(&self, namespace: &str, blob: &Blob) -> bool {
+    fn has(&self, namespace: &str, blob: &ContentRecord) -> bool {
         self.actual.get(namespace).is_some_and(|actual| actual.content.contains_key(&blob.digest))
     }
 
     /// Reads one blob back; returns it when it must be replaced and can be.
-    fn examine(&mut self, image: &Wanted, blob: &Blob) -> Result<Option<Patient>, Failure> {
+    fn examine(&mut self, image: &Wanted, blob: &ContentRecord) -> Result<Option<Patient>, Failure> {
         let reason = match self.content.read_back(&image.namespace, &blob.digest, blob.size) {
             Ok(Reading::Right) => return Ok(None),
             Ok(Reading::Wrong(reason)) => reason,
@@ -206,7 +207,7 @@ impl<'a> Work<'a> {
     }
 
     /// Finds a source's copy of a blob that is right; with archives there may be several.
-    fn right_copy(&self, blob: &Blob) -> Result<Patient, Failure> {
+    fn right_copy(&self, blob: &ContentRecord) -> Result<Patient, Failure> {
         let holders =
             self.source.images.iter().filter(|image| image.blobs.iter().any(|b| b.digest == blob.digest));
         let mut result = Err(Failure::Image("no copy".to_owned()));
@@ -297,7 +298,7 @@ impl<'a> Work<'a> {
             }
         }
         let new = changes.iter().any(|(_, change)| change.is_new());
-        let missing: Vec<&Blob> =
+        let missing: Vec<&ContentRecord> =
             image.blobs.iter().filter(|blob| !self.has(&image.namespace, blob)).collect();
         if !report.errors.is_empty() {
             return Ok(());
@@ -350,7 +351,7 @@ impl<'a> Work<'a> {
     fn write_blobs(
         &mut self,
         image: &Wanted,
-        missing: &[&Blob],
+        missing: &[&ContentRecord],
         report: &mut ImageReport,
     ) -> Result<(), Failure> {
         for blob in missing {
@@ -368,7 +369,12 @@ impl<'a> Work<'a> {
     }
 
     /// Writes one blob and reads it back.
-    fn write_blob(&mut self, image: &Wanted, blob: &Blob, report: &mut ImageReport) -> Result<(), Failure> {
+    fn write_blob(
+        &mut self,
+        image: &Wanted,
+        blob: &ContentRecord,
+        report: &mut ImageReport,
+    ) -> Result<(), Failure> {
         let namespace = &image.namespace;
         let (digest, size, labels) = (blob.digest, blob.size, &blob.labels);
         report.copied += self

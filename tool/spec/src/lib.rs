@@ -22,6 +22,7 @@ mod packing;
 pub mod params;
 mod path;
 mod platform;
+pub mod records;
 mod reference;
 mod stamp;
 mod text;
