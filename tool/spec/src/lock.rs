@@ -277,19 +277,15 @@ impl Lock {
     /// # Errors
     /// A name that two different images claim in one namespace, or an image without name or namespace.
     pub fn new(images: Vec<LockedImage>) -> Result<Self, LockError> {
-        let mut merged: Vec<LockedImage> = Vec::with_capacity(images.len());
+        // By all that they have but names: one image may have tens of thousands of these.
+        let mut merged: BTreeMap<Vec<u8>, LockedImage> = BTreeMap::new();
         for mut image in images {
             image.namespaces.sort();
             image.namespaces.dedup();
             let names = std::mem::take(&mut image.names);
-            let same = merged
-                .iter_mut()
-                .find(|other| LockedImage { names: Vec::new(), ..(*other).clone() } == image);
-            match same {
-                Some(other) => other.names.extend(names),
-                None => merged.push(LockedImage { names, ..image }),
-            }
+            merged.entry(json::encode(&image)).or_insert(image).names.extend(names);
         }
+        let mut merged: Vec<LockedImage> = merged.into_values().collect();
         for image in &mut merged {
             image.names.sort();
             image.names.dedup();

@@ -4,7 +4,7 @@
 //! the same, so that the second finds nothing to do after the first. `docs/loader.md`, section "What it writes", is the
 //! contract.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lock::{BlobRef, LayerBlobs, LockedImage};
 use crate::{DiffId, Digest, Reference};
@@ -23,13 +23,11 @@ pub const CRI_PINNED: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 
 /// Returns the names of an image's records: its own, and those by digest from which CRI takes RepoDigests.
 pub fn record_names(names: &[Reference], namespace: &str, manifest: &Digest) -> Vec<String> {
-    let mut all: Vec<String> = names.iter().map(ToString::to_string).collect();
-    for name in names.iter().filter(|_| namespace == CRI_NAMESPACE) {
-        let by_digest = name.with_digest(manifest).to_string();
-        if !all.contains(&by_digest) {
-            all.push(by_digest);
-        }
-    }
+    let for_cri = names.iter().filter(|_| namespace == CRI_NAMESPACE);
+    let by_digest = for_cri.map(|name| name.with_digest(manifest).to_string());
+    let mut all: Vec<String> = names.iter().map(ToString::to_string).chain(by_digest).collect();
+    let mut seen = BTreeSet::new();
+    all.retain(|name| seen.insert(name.clone()));
     all
 }
 
