@@ -4,6 +4,7 @@
 //! expects on the target's disk; media write trees.
 
 pub mod archives;
+pub mod bolt;
 mod carry;
 mod choose;
 mod images;
