@@ -67,6 +67,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Failure> {
     if let Some(explained) = explained {
         explain(&plan, &explained, &built.reasons);
     }
+    for seed in plan.seeds(&spec) {
+        step::seed::check_sandbox_image(&spec.seed[seed], &format!("seed.{seed}"));
+    }
     let report = &built.report;
     let text =
         if args.json { String::from_utf8_lossy(&report.encode()).into_owned() + "\n" } else { report.text() };
@@ -245,6 +248,7 @@ impl Build<'_> {
             TargetName::Bundle(key) => self.bundle(step, key, &progress),
             TargetName::Seed(key) => self.seed(step, key, &progress),
             TargetName::Store(key, Engine::Archives) => self.archives(step, key, &progress),
+            TargetName::Store(key, Engine::Containerd) => self.containerd(step, key, &progress),
             TargetName::Disk(key) => self.disk(step, key, &progress),
         }?;
         progress.done();
@@ -333,6 +337,14 @@ impl Build<'_> {
             let (archives, form) = step::store::archives(&seed, &self.spec.seed[key], &self.blobs)?;
             let target = self.write_tree(step, &archives.tree, form, progress)?;
             Ok(Target { repeated_bytes: Some(archives.repeated_bytes), ..target })
+        })
+    }
+
+    fn containerd(&self, step: &TargetName, key: &Key, progress: &StepProgress) -> Result<(), Failure> {
+        let step_key = self.seed_key(step, key);
+        self.last(step, step_key.as_ref(), || {
+            let tree = step::store::containerd(&self.make_seed(key)?, &self.spec.seed[key]);
+            self.write_tree(step, &tree, Form::Tar, progress)
         })
     }
 

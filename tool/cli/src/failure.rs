@@ -84,8 +84,17 @@ impl Failure {
 
     /// Says of something that hinders nobody what follows from it.
     pub(crate) fn note(&self, then: &str) {
+        self.say(&format!("note: {}; {then}", self.messages.join("; ")));
+    }
+
+    /// Says of something that is done all the same that it may not be what was wanted.
+    pub(crate) fn warn(&self) {
+        self.say(&format!("warning: {}", self.messages.join("; ")));
+    }
+
+    fn say(&self, text: &str) {
         let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-        let text = format!("note: {}; {then}\n{hint}", self.messages.join("; "));
+        let text = format!("{text}\n{hint}");
         // Nobody is left to tell when standard error is closed.
         let _ = io::stderr().write_all(printable(&text).as_bytes());
     }

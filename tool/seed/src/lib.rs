@@ -7,6 +7,7 @@ pub mod archives;
 pub mod bolt;
 mod carry;
 mod choose;
+pub mod containerd;
 mod images;
 pub mod medium;
 mod read;

@@ -30,10 +30,10 @@ mod text;
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
 pub use key::{Key, KeyError};
 pub use options::{
-    Acl, AclError, Capabilities, CapabilitiesError, Compression, CompressionError, DateTime, DateTimeError,
-    Device, DeviceError, DeviceKind, ErofsCompression, ErofsCompressionError, FileMode, FileModeError, Label,
-    LabelError, Owner, OwnerError, OwnerName, OwnerNameError, Timestamp, TimestampError, Uuid, UuidError,
-    XattrError, XattrName, XattrValue,
+    Acl, AclError, Capabilities, CapabilitiesError, Compression, CompressionError, ContainerdVersion,
+    ContainerdVersionError, DateTime, DateTimeError, Device, DeviceError, DeviceKind, ErofsCompression,
+    ErofsCompressionError, FileMode, FileModeError, Label, LabelError, Owner, OwnerError, OwnerName,
+    OwnerNameError, Timestamp, TimestampError, Uuid, UuidError, XattrError, XattrName, XattrValue,
 };
 #[cfg(feature = "file")]
 pub use options::{Pattern, PatternError};

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, DocumentError, VERSION};
-use crate::{ChainId, DiffId, Digest, Platform, Reference, json};
+use crate::{ChainId, DiffId, Digest, Platform, Reference, TreePath, json};
 
 /// The file name of the lock in a seed.
 pub const FILE_NAME: &str = "seed.json";
@@ -52,8 +52,58 @@ pub struct UnpackedLayer {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LockedStore {
+    /// The tree digest of the store's directory.
+    pub tree: Digest,
     /// Its files by their paths below the store's directory.
     pub files: BTreeMap<String, LockedFile>,
+    /// What the loader must know of it.
+    #[serde(default, skip_serializing_if = "LockedOptions::is_empty")]
+    pub options: LockedOptions,
+}
+
+impl LockedStore {
+    /// Returns the bytes of all its files.
+    pub fn size(&self) -> u64 {
+        self.files.values().map(|file| file.size).sum()
+    }
+}
+
+/// Options of a store that matter on the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedOptions {
+    /// The engine's root on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<TreePath>,
+    /// The snapshotter that has the layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshotter: Option<Snapshotter>,
+}
+
+impl LockedOptions {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A snapshotter of containerd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Snapshotter {
+    /// The one that containerd uses unless told otherwise.
+    #[default]
+    Overlayfs,
+}
+
+impl Snapshotter {
+    /// Returns its name in containerd.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overlayfs => "overlayfs",
+        }
+    }
 }
 
 /// A file of a store.
@@ -74,6 +124,8 @@ pub struct LockedFile {
 pub struct Medium {
     /// Whether it has the layers' blobs.
     pub blobs: LayerBlobs,
+    /// The bytes of files that the loader copies.
+    pub copied: u64,
     /// The bytes of all its files beside the lock; equal files count once.
     pub size: u64,
 }
@@ -104,6 +156,8 @@ impl LayerBlobs {
 pub enum Engine {
     /// The preseed directory: one oci-archive an image below a directory for each namespace.
     Archives,
+    /// containerd's root: all images imported and unpacked, by links to the seed.
+    Containerd,
 }
 
 impl Engine {
@@ -111,6 +165,7 @@ impl Engine {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Archives => "archives",
+            Self::Containerd => "containerd",
         }
     }
 }
@@ -121,6 +176,7 @@ impl FromStr for Engine {
     fn from_str(text: &str) -> Result<Self, EngineError> {
         match text {
             "archives" => Ok(Self::Archives),
+            "containerd" => Ok(Self::Containerd),
             other => Err(EngineError(other.to_owned())),
         }
     }
@@ -128,7 +184,7 @@ impl FromStr for Engine {
 
 /// Says that a text names no engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("store `{0}` is not `archives`")]
+#[error("store `{0}` is neither `archives` nor `containerd`")]
 pub struct EngineError(String);
 
 /// What a seed holds.

@@ -88,6 +88,20 @@ impl Plan {
         })
     }
 
+    /// Returns the keys of the seeds that something is made of.
+    pub(crate) fn seeds<'a>(&'a self, spec: &'a Spec) -> BTreeSet<&'a Key> {
+        let seed = |step: &'a TargetName| match step {
+            TargetName::Seed(key) | TargetName::Store(key, _) => Some(key),
+            TargetName::Disk(key) => match disk_source(spec, key) {
+                DiskSource::Seed(seed) => Some(seed),
+                DiskSource::Store(store) => Some(&store.seed),
+                DiskSource::Layer(_) | DiskSource::Image(_) => None,
+            },
+            _ => None,
+        };
+        self.steps.keys().filter_map(seed).collect()
+    }
+
     /// Finds a target among those that are made for what was asked for.
     pub(crate) fn step(&self, name: &str) -> Result<TargetName, Failure> {
         find(name, &self.steps.keys().cloned().collect())

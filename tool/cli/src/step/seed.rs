@@ -31,7 +31,18 @@ pub(crate) fn of_params(spec: &SeedSpec, inputs: &Inputs) -> Result<Seed, Failur
     if spec.image.is_empty() {
         return Err(Failure::usage("`seed.image` is empty"));
     }
+    check_sandbox_image(spec, "seed");
     make(spec, "seed", |key| read_image(inputs, key.as_str(), "`seed.image`"))
+}
+
+/// Warns where CRI will look for a sandbox image that is not there; it may be on the target for other reasons.
+pub(crate) fn check_sandbox_image(spec: &SeedSpec, place: &str) {
+    if let Some(name) = spec.missing_sandbox_image() {
+        let text = format!("{place}: no image of namespace `k8s.io` is the sandbox image `{name}`");
+        Failure::new(text)
+            .hint("add it to `image`, else CRI pulls it before the first pod runs".to_owned())
+            .warn();
+    }
 }
 
 /// Makes a seed; `place` is its name in messages, as `seed.appliance`.

@@ -2,9 +2,11 @@
 
 use ociseed_seed::Seed;
 use ociseed_seed::archives::{self, Archives, ArchivesError, SameFileError};
+use ociseed_seed::containerd::{StoreOptions, target_store};
 use ociseed_spec::file::{ArchivesOptions, SeedSpec, StoreForm};
 use ociseed_spec::lock::Engine;
 use ociseed_spec::params::StoreParams;
+use ociseed_tree::Tree;
 
 use crate::args::OutOnlyArgs;
 use crate::blobs::Blobs;
@@ -23,6 +25,7 @@ pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
             let (archives, form) = archives(&made, &params.seed, &blobs)?;
             write_tree(&archives.tree, form, &args.out)
         }
+        Engine::Containerd => write_tree(&containerd(&made, &params.seed), Form::Tar, &args.out),
     }
 }
 
@@ -39,6 +42,12 @@ pub(crate) fn archives(seed: &Seed, spec: &SeedSpec, blobs: &Blobs) -> Result<(A
         ArchivesError::SameFile(error) => same_file(&error),
     })?;
     Ok((arranged, form))
+}
+
+/// Arranges a seed as containerd's root, as a target has it.
+pub(crate) fn containerd(seed: &Seed, spec: &SeedSpec) -> Tree {
+    let options = spec.containerd.clone().unwrap_or_default();
+    target_store(seed.lock(), StoreOptions { containerd: &options, blobs: spec.blobs })
 }
 
 /// Says that two images would be one file.

@@ -39,6 +39,7 @@ fn a_step_makes_the_disk_of_a_build() {
         (r#""layer":"site.blob""#, "site.erofs"),
         (r#""image":"over""#, "root.tar"),
         (r#""store":"appliance.archives""#, "store.tar"),
+        (r#""store":"appliance.containerd""#, "containerd.erofs"),
     ] {
         let medium = built.split_once('.').expect("an ending").1;
         let mut value: serde_json::Value =

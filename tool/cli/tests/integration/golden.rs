@@ -35,6 +35,8 @@ fn every_byte_is_as_it_was() {
     let listing = good(&out, &["inspect", "disk/appliance.erofs", "--files", "--json"]);
     assert_golden(&golden().join("build/appliance.ndjson"), &listing);
     assert_golden(&golden().join("format/medium-seed.json"), &lock_of(&out));
+    let listing = good(&out, &["inspect", "store/appliance.containerd.tar", "--files", "--json"]);
+    assert_golden(&golden().join("build/containerd.ndjson"), &listing);
     for (layer, file) in [("site", "site.tar.zst"), ("plain", "plain.tar")] {
         let listing = good(&out, &["inspect", &format!("layer/{file}"), "--json"]);
         assert_golden(&golden().join("build").join(format!("{layer}.ndjson")), &lines(&listing));

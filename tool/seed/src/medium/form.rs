@@ -6,13 +6,15 @@ use std::sync::Arc;
 use ociseed_image::{Carried, Named, layout_tree};
 use ociseed_spec::file::{ArchivesOptions, SeedSpec, StoreForm};
 use ociseed_spec::lock::{
-    self, Engine, LayerBlobs, Lock, LockError, LockedFile, LockedLayer, LockedStore, Medium, UnpackedLayer,
+    self, Engine, LayerBlobs, Lock, LockError, LockedFile, LockedLayer, LockedOptions, LockedStore, Medium,
+    UnpackedLayer,
 };
 use ociseed_spec::{ChainId, Digest, TreePath};
 use ociseed_tree::{Claim, Content, Entry, Node, Precedence, ReadError, Tree, listing, overlay};
 
 use super::{layer_path, path, store_path};
 use crate::archives::{self, ArchivesError, SameFileError};
+use crate::containerd::{self, StoreOptions};
 use crate::seed::Seed;
 
 /// A layer as its tar says it, and what its files hold.
@@ -86,10 +88,11 @@ impl Seed {
         making.layout(self, options.spec.blobs, &mut blob)?;
         lock.layers = making.layers(&lock, options.whole_seconds, unpacked)?;
         for engine in &options.spec.stores {
-            let store = making.store(self, *engine, options.spec, &mut blob)?;
+            let store = making.store(self, &lock, *engine, options.spec, &mut blob)?;
             lock.stores.insert(*engine, store);
         }
-        lock.medium = Some(Medium { blobs: options.spec.blobs, size: making.size() });
+        let copied = lock.stores.get(&Engine::Containerd).map_or(0, LockedStore::size);
+        lock.medium = Some(Medium { blobs: options.spec.blobs, copied, size: making.size() });
         let lock = Lock::parse(&lock.encode())?;
         making.file(path(lock::FILE_NAME), lock.encode());
         Ok(MediumForm { tree: making.tree, lock, digests: making.digests })
@@ -177,16 +180,24 @@ impl Making {
     fn store<E>(
         &mut self,
         seed: &Seed,
+        lock: &Lock,
         engine: Engine,
         spec: &SeedSpec,
         blob: &mut impl FnMut(&Digest, u64) -> Result<Content, E>,
     ) -> Result<LockedStore, MediumError<E>> {
-        let tree = match engine {
+        let (tree, options) = match engine {
             Engine::Archives => {
                 // Here a store has a place of its own, wherever it lies on the target otherwise.
                 let options = spec.archives.clone().unwrap_or_default();
                 let options = ArchivesOptions { form: StoreForm::Directory, ..options };
-                archives::arrange(seed, &options, blob)?.tree
+                (archives::arrange(seed, &options, blob)?.tree, LockedOptions::default())
+            }
+            Engine::Containerd => {
+                let options = spec.containerd.clone().unwrap_or_default();
+                let store = StoreOptions { containerd: &options, blobs: spec.blobs };
+                let tree = containerd::medium_store(lock, &lock.layers, store);
+                let (root, snapshotter) = (Some(options.root), Some(options.snapshotter));
+                (tree, LockedOptions { root, snapshotter })
             }
         };
         let (mut files, mut digests) = (BTreeMap::new(), BTreeMap::new());
@@ -197,8 +208,9 @@ impl Making {
                 files.insert(shown(path), LockedFile { digest, size: content.size() });
             }
         }
+        let digest = listing::tree_digest(&tree, &|path| digests.get(path).copied())?;
         self.part(tree, &store_path(engine), &digests);
-        Ok(LockedStore { files })
+        Ok(LockedStore { tree: digest, files, options })
     }
 
     fn file(&mut self, path: TreePath, bytes: Vec<u8>) {

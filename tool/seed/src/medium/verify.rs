@@ -108,9 +108,11 @@ impl Checking<'_> {
     fn store(&mut self, directory: &TreePath, store: &LockedStore) {
         let tree = self.tree.within(directory).unwrap_or_default();
         let mut missing: BTreeSet<&String> = store.files.keys().collect();
+        let (before, mut known) = (self.findings.problems.len(), BTreeMap::new());
         for (path, entry) in &tree {
             let at = path.below(directory);
             let Some(digest) = self.hash(&at, entry) else { continue };
+            known.insert(path.clone(), digest);
             let name = shown(path);
             missing.remove(&name);
             match store.files.get(&name) {
@@ -122,9 +124,16 @@ impl Checking<'_> {
         for name in missing {
             self.problem(format!("`{directory}/{name}` is not there"));
         }
+        // With other problems it only follows from them.
+        if self.findings.problems.len() == before
+            && let Ok(found) = listing::tree_digest(&tree, &|path| known.get(path).copied())
+            && found != store.tree
+        {
+            self.problem(format!("`{directory}`: expected the tree digest {}, found {found}", store.tree));
+        }
     }
 
-    /// Checks that what is in no layer is plain, and that there is nothing that the lock does not lead to.
+    /// Checks that what is in no layer or store is plain, and that there is nothing that the lock does not lead to.
     fn rest(&mut self, lock: &Lock) {
         let layers: Vec<TreePath> = lock.layers.values().map(|layer| layer_path(&layer.tree)).collect();
         let stores: Vec<TreePath> = lock.stores.keys().map(|engine| store_path(*engine)).collect();
@@ -135,16 +144,15 @@ impl Checking<'_> {
             files.contains(at)
                 || at.is_below(&blobs)
                 || layers.iter().chain(&stores).chain([&blobs]).any(|end| above(&end))
-                || stores.iter().any(|store| at.is_below(store))
         };
-        // Everything below a layer follows it directly.
-        let mut layer: Option<TreePath> = None;
+        // Everything below a layer or store follows it directly.
+        let mut checked: Option<TreePath> = None;
         let mut problems = Vec::new();
         for (at, entry) in self.tree {
-            if layer.as_ref().is_some_and(|layer| at.is_below(layer)) {
+            if checked.as_ref().is_some_and(|checked| at.is_below(checked)) {
                 continue;
             }
-            layer = layers.contains(at).then(|| at.clone());
+            checked = (layers.contains(at) || stores.contains(at)).then(|| at.clone());
             let plain = match &entry.node {
                 Node::Directory { opaque: false } => entry.stat == Stat::DIRECTORY,
                 Node::File(_) => entry.stat == Stat::FILE,

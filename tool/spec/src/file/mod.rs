@@ -19,5 +19,5 @@ pub use disk::{DiskError, DiskSource, DiskSpec, MediumKind, StoreName};
 pub use hint::closest;
 pub use image::{Base, BaseError, BaseSpec, HistorySpec, ImageSpec, IndexSpec, MediaTypes};
 pub use layer::{Add, AddError, Entry, Filter, LayerSpec, Source};
-pub use seed::{ArchivesOptions, SeedImage, SeedSpec, StoreForm};
+pub use seed::{ArchivesOptions, ContainerdOptions, SeedImage, SeedSpec, StoreForm};
 pub use spec::{Spec, SpecError, in_order};

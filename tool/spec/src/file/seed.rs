@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lock::{Class, Engine, LayerBlobs, Namespace};
-use crate::{Key, Reference, TreePath};
+use crate::lock::{Class, Engine, LayerBlobs, Namespace, Snapshotter};
+use crate::records::CRI_NAMESPACE;
+use crate::{ContainerdVersion, Key, Reference, TreePath};
 
 /// A seed: images with names, and the stores that are arranged from them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,21 @@ pub struct SeedSpec {
     /// Options of the store `archives`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archives: Option<ArchivesOptions>,
+    /// Options of the store `containerd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containerd: Option<ContainerdOptions>,
+}
+
+impl SeedSpec {
+    /// Returns the name of the sandbox image that CRI will look for and not find.
+    pub fn missing_sandbox_image(&self) -> Option<&Reference> {
+        let wanted = self.containerd.as_ref()?.sandbox_image.as_ref()?;
+        let is_it = |image: &SeedImage| {
+            let for_cri = image.namespaces.iter().any(|namespace| namespace.as_str() == CRI_NAMESPACE);
+            for_cri && image.name == *wanted
+        };
+        (!self.image.iter().any(is_it)).then_some(wanted)
+    }
 }
 
 /// One image of a seed.
@@ -71,6 +87,38 @@ impl Default for ArchivesOptions {
     }
 }
 
+/// Options of the store `containerd`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ContainerdOptions {
+    /// containerd's root on the target.
+    pub root: TreePath,
+    /// The snapshotter that has the layers.
+    pub snapshotter: Snapshotter,
+    /// The containerd of the target; any of 1.6 to 2.x unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<ContainerdVersion>,
+    /// The name of CRI's sandbox image, which must be among the images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_image: Option<Reference>,
+    /// Where the medium form lies on the target, for the rule of systemd-tmpfiles in the store as a tar.
+    pub seed_dir: TreePath,
+}
+
+impl Default for ContainerdOptions {
+    fn default() -> Self {
+        let path = |text: &str| TreePath::parse(text.as_bytes()).expect("a good path");
+        Self {
+            root: path("var/lib/containerd"),
+            snapshotter: Snapshotter::default(),
+            version: None,
+            sandbox_image: None,
+            seed_dir: path("usr/lib/ociseed/seed"),
+        }
+    }
+}
+
 /// How a store leaves the tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -81,4 +129,26 @@ pub enum StoreForm {
     Tar,
     /// A directory that holds what the store's root holds; only for stores of plain files.
     Directory,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_image_must_be_there_for_cri() {
+        let seed = |name: &str, namespace: &str, wanted: &str| {
+            let text = format!(
+                r#"{{"image":[{{"image":"a","name":"{name}","namespaces":["{namespace}"]}}],"containerd":{{{wanted}}}}}"#
+            );
+            let seed: SeedSpec = serde_json::from_str(&text).expect(&text);
+            seed.missing_sandbox_image().map(ToString::to_string)
+        };
+        let pause = "registry.k8s.io/pause:3.10";
+        let wanted = format!(r#""sandbox-image":"{pause}""#);
+        assert_eq!(seed(pause, "k8s.io", &wanted), None);
+        assert_eq!(seed(pause, "moby", &wanted), Some(pause.to_owned()));
+        assert_eq!(seed("registry.k8s.io/pause:3.9", "k8s.io", &wanted), Some(pause.to_owned()));
+        assert_eq!(seed("registry.k8s.io/pause:3.9", "k8s.io", ""), None);
+    }
 }

@@ -12,6 +12,7 @@ mod owner;
 #[cfg(feature = "file")]
 mod pattern;
 mod time;
+mod version;
 mod volume;
 mod xattr;
 
@@ -26,5 +27,6 @@ pub use owner::{Owner, OwnerError, OwnerName, OwnerNameError};
 #[cfg(feature = "file")]
 pub use pattern::{Pattern, PatternError};
 pub use time::{Timestamp, TimestampError};
+pub use version::{ContainerdVersion, ContainerdVersionError};
 pub use volume::{Label, LabelError, Uuid, UuidError};
 pub use xattr::{XattrError, XattrName, XattrValue};

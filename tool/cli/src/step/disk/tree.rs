@@ -69,6 +69,7 @@ impl Making<'_> {
     pub(crate) fn store(&self, seed: &Seed, spec: &SeedSpec, engine: Engine) -> Result<DiskTree, Failure> {
         let tree = match engine {
             Engine::Archives => store::archives(seed, spec, self.blobs)?.0.tree,
+            Engine::Containerd => store::containerd(seed, spec),
         };
         Ok(DiskTree { tree, digests: BTreeMap::new(), lock: None })
     }
