@@ -24,6 +24,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Image<'a> {
     layout: Layout<'a>,
+    uuid: Uuid,
     superblock: Vec<u8>,
 }
 
@@ -40,11 +41,12 @@ impl<'a> Image<'a> {
     ) -> Result<Self, ErofsError> {
         let layout = Layout::of(tree, digest)?;
         let uuid = options.uuid.unwrap_or_else(|| derived_uuid(tree, &layout, digest));
-        Ok(Self { superblock: superblock(&layout, &options.label, uuid), layout })
+        Ok(Self { superblock: superblock(&layout, &options.label, uuid), uuid, layout })
     }
 
-    pub(super) fn layout(&self) -> &Layout<'a> {
-        &self.layout
+    /// Returns the volume's UUID: the one of the options, or what follows from the tree.
+    pub(super) fn uuid(&self) -> Uuid {
+        self.uuid
     }
 
     /// Returns how many bytes the image has.
@@ -91,11 +93,7 @@ pub(super) fn superblock(layout: &Layout<'_>, label: &Label, uuid: Uuid) -> Vec<
 }
 
 /// Makes a UUID of what is known of a tree (RFC 9562, version 8).
-pub(super) fn derived_uuid(
-    tree: &Tree,
-    layout: &Layout<'_>,
-    digest: &dyn Fn(&TreePath) -> Option<Digest>,
-) -> Uuid {
+fn derived_uuid(tree: &Tree, layout: &Layout<'_>, digest: &dyn Fn(&TreePath) -> Option<Digest>) -> Uuid {
     let mut hasher = Hasher::new();
     for extent in layout.metadata() {
         match extent {

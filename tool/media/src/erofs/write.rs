@@ -15,7 +15,7 @@ use super::BLOCK;
 use super::clusters::{Cluster, Clusters};
 use super::codec::{Algorithm, Compression};
 use super::directory::FileType;
-use super::image::{Image, Options, derived_uuid, superblock};
+use super::image::{Image, Options, superblock};
 use super::layout::{ErofsError, Layout, number_of};
 use super::node::{Body, Inode};
 use super::pipeline::{self, Done, Stopped};
@@ -67,13 +67,15 @@ pub fn write(
     progress: Progress<'_>,
     out: &File,
 ) -> Result<u64, WriteErofsError> {
-    let plain = Image::plan(tree, digest, options)?;
     if options.compression == Compression::None {
+        let plain = Image::plan(tree, digest, options)?;
         let mut writer = At { out, at: 0, progress };
         plain.content().copy_to(&mut writer).map_err(copy_error)?;
         return Ok(plain.size());
     }
-    let uuid = options.uuid.unwrap_or_else(|| derived_uuid(tree, plain.layout(), digest));
+    // It follows from the plain image, whatever the compression; that one is needed for nothing else.
+    let uuid =
+        options.uuid.map_or_else(|| Image::plan(tree, digest, options).map(|plain| plain.uuid()), Ok)?;
     let mut layout = Layout::without_places(tree)?;
     layout.algorithm = Algorithm::by(options.compression);
     let mut blocks = Blocks { out, next: 1, kept: 0, known: BTreeMap::new(), plain: BTreeMap::new() };

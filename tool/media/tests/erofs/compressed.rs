@@ -155,11 +155,14 @@ fn compressed_files_take_fewer_blocks_and_others_are_plain() {
 }
 
 #[test]
-fn the_uuid_is_that_of_the_tree() {
+fn the_uuid_is_given_or_that_of_the_tree() {
     let uuid = |bytes: Vec<u8>| bytes[1024 + 48..1024 + 64].to_vec();
     let plain = uuid(image_of(&kinds(), &Options::default()));
     for compression in [LZ4, ZSTD] {
         assert_eq!(uuid(write(&kinds(), compression)), plain, "{compression:?}");
+        let given =
+            Options { uuid: "07070707-0707-0707-0707-070707070707".parse().ok(), ..with(compression) };
+        assert_eq!(uuid(try_write(&kinds(), &given).expect("can be written")), [7; 16], "{compression:?}");
     }
 }
 
