@@ -39,7 +39,7 @@ pub enum DirectoryError {
 ///
 /// # Errors
 /// The first path that is something else.
-pub fn check_plain(tree: &Tree) -> Result<(), DirectoryError> {
+fn check_plain(tree: &Tree) -> Result<(), DirectoryError> {
     let plain = |node: &Node| match node {
         Node::Directory { opaque: false } => Some(Stat::DIRECTORY),
         Node::File(_) => Some(Stat::FILE),

@@ -5,5 +5,5 @@ mod directory;
 pub mod erofs;
 mod tar;
 
-pub use directory::{DirectoryError, Placer, check_plain, write_directory};
+pub use directory::{DirectoryError, Placer, write_directory};
 pub use tar::write_tar;

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 use common::{lines, read};
 use ociseed_spec::{Timestamp, TreePath};
-use ociseed_tree::{Builder, Claim, Entry, Precedence, Tree, spool, tar as form};
+use ociseed_tree::{Builder, Claim, Content, Entry, Precedence, Tree, spool, tar as form};
 use proptest::prelude::*;
 
 fn bytes(tree: &Tree) -> Vec<u8> {
@@ -113,7 +113,7 @@ proptest! {
         prop_assert!(narrow.0 == tar);
         prop_assert_eq!(form::extents(&tree).map(|extent| extent.size()).sum::<u64>(), tar.len() as u64);
         let mut found = Vec::new();
-        form::content(&tree).copy_to(&mut found).expect("memory takes all");
+        form::extents(&tree).collect::<Content>().copy_to(&mut found).expect("memory takes all");
         prop_assert!(found == tar);
         let file = spool(Narrow(&tar[..], size), 1, &mut common::scratch).expect("plain");
         let back = form::read(file, std::path::Path::new("in.tar").into()).expect("as it was written");

@@ -20,7 +20,7 @@ pub use error::{InvalidTar, Place, TarError, TarProblem};
 pub use list::{Listed, list};
 pub(crate) use read::read_part;
 pub use read::{read, read_file_system};
-pub use write::{Form, content, extents, write};
+pub use write::{Form, extents, write};
 
 /// What a whiteout's name begins with (OCI image specification, "Whiteouts").
 pub(crate) const WHITEOUT: &[u8] = b".wh.";

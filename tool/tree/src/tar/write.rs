@@ -92,11 +92,6 @@ fn without_inherited(entry: &Entry) -> Cow<'_, Entry> {
     entry
 }
 
-/// Makes the tar of a tree the content of a file.
-pub fn content(tree: &Tree) -> Content {
-    extents(tree).collect()
-}
-
 /// Writes the tar of a tree.
 ///
 /// # Errors
