@@ -10,29 +10,8 @@ use ociseed_seed::verify::Findings;
 use ociseed_spec::file::{BaseSpec, ImageSpec, SeedSpec};
 use ociseed_spec::lock::Lock;
 use ociseed_spec::{Compression, Digest, FileMode, Timestamp, TreePath};
+use ociseed_tree::testing::{directory, file, path, tree};
 use ociseed_tree::{Builder, Claim, Content, Entry, Node, Precedence, Tree, listing};
-
-fn path(text: &str) -> TreePath {
-    text.parse().expect(text)
-}
-
-fn tree(entries: &[(&str, Entry)]) -> Tree {
-    let mut builder = Builder::new();
-    for (at, entry) in entries {
-        builder.insert(path(at), entry.clone(), Claim::new(0, Precedence::Explicit));
-    }
-    builder.finish().expect("no conflict")
-}
-
-fn file(text: &str) -> Entry {
-    Entry::file(Content::bytes(text.as_bytes()))
-}
-
-fn directory(mode: u16) -> Entry {
-    let mut entry = Entry::directory();
-    entry.stat.mode = FileMode::new(mode);
-    entry
-}
 
 fn later(mut entry: Entry) -> Entry {
     entry.stat.mtime = Timestamp::new(5, 7);
@@ -42,10 +21,10 @@ fn later(mut entry: Entry) -> Entry {
 /// A layer as a tar would be read, which knows what it does not list: made of a directory's parent.
 fn layers() -> BTreeMap<&'static str, Tree> {
     BTreeMap::from([
-        ("private", tree(&[("/var/x", directory(0o700)), ("/a", later(file("a")))])),
-        ("open", tree(&[("/var/x", directory(0o755)), ("/a", file("a"))])),
-        ("top", tree(&[("/var/x/f", file("f")), ("/gone", Entry::whiteout()), ("/a", Entry::whiteout())])),
-        ("same", tree(&[("/z", file("z"))])),
+        ("private", tree([("/var/x", directory(0o700)), ("/a", later(file("a")))])),
+        ("open", tree([("/var/x", directory(0o755)), ("/a", file("a"))])),
+        ("top", tree([("/var/x/f", file("f")), ("/gone", Entry::whiteout()), ("/a", Entry::whiteout())])),
+        ("same", tree([("/z", file("z"))])),
     ])
 }
 

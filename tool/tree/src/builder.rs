@@ -213,12 +213,9 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::path;
     use crate::{Content, Stat};
     use ociseed_spec::FileMode;
-
-    fn path(text: &str) -> TreePath {
-        text.parse().expect("a good path")
-    }
 
     fn file() -> Entry {
         Entry::file(Content::bytes(*b"x"))

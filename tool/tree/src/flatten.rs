@@ -93,20 +93,9 @@ fn remove(entries: &mut BTreeMap<TreePath, Entry>, hidden: &Hidden) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Builder, Claim, Content, Precedence, listing};
+    use crate::listing;
+    use crate::testing::{file, link, tree as layer};
     use ociseed_spec::FileMode;
-
-    fn layer(entries: &[(&str, Entry)]) -> Tree {
-        let mut builder = Builder::new();
-        for (path, entry) in entries {
-            builder.insert(path.parse().expect(path), entry.clone(), Claim::new(0, Precedence::Explicit));
-        }
-        builder.finish().expect("no conflict")
-    }
-
-    fn file(text: &str) -> Entry {
-        Entry::file(Content::bytes(text.as_bytes()))
-    }
 
     fn directory(mode: u16, opaque: bool) -> Entry {
         let mut entry = Entry { node: Node::Directory { opaque }, ..Entry::directory() };
@@ -129,8 +118,8 @@ mod tests {
     #[test]
     fn whiteouts_hide_what_is_below_and_nothing_of_their_own_layer() {
         let lower =
-            layer(&[("/a/x", file("1")), ("/a/y/z", file("1")), ("/b", file("1")), ("/o/old", file("1"))]);
-        let upper = layer(&[
+            layer([("/a/x", file("1")), ("/a/y/z", file("1")), ("/b", file("1")), ("/o/old", file("1"))]);
+        let upper = layer([
             ("/a/y", Entry::whiteout()),
             ("/b", Entry::whiteout()),
             ("/o", directory(0o700, true)),
@@ -143,8 +132,8 @@ mod tests {
 
     #[test]
     fn implied_parents_stay_and_listed_ones_count() {
-        let lower = layer(&[("/private", directory(0o700, false)), ("/shared", directory(0o700, false))]);
-        let upper = layer(&[
+        let lower = layer([("/private", directory(0o700, false)), ("/shared", directory(0o700, false))]);
+        let upper = layer([
             ("/private/a", file("1")),
             ("/shared", directory(0o755, false)),
             ("/shared/a", file("1")),
@@ -160,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_file_over_a_directory_takes_all_of_it_away_and_the_other_way_round() {
-        let lower = layer(&[("/d/x", file("1")), ("/f", file("1"))]);
-        let upper = layer(&[("/d", file("22")), ("/f/y", file("1"))]);
+        let lower = layer([("/d/x", file("1")), ("/f", file("1"))]);
+        let upper = layer([("/d", file("22")), ("/f/y", file("1"))]);
         assert_eq!(
             shown(&flatten([lower, upper])),
             ["/d file 0644 2", "/f directory 0755", "/f/y file 0644 1"]
@@ -170,9 +159,8 @@ mod tests {
 
     #[test]
     fn further_names_keep_a_file_whose_first_name_is_replaced() {
-        let link = || Entry { node: Node::Link("/a".parse().expect("path")), ..file("") };
-        let lower = layer(&[("/a", file("1")), ("/b", link()), ("/c", link())]);
-        let upper = layer(&[("/a", file("22"))]);
+        let lower = layer([("/a", file("1")), ("/b", link("/a")), ("/c", link("/a"))]);
+        let upper = layer([("/a", file("22"))]);
         assert_eq!(
             shown(&flatten([lower, upper])),
             ["/a file 0644 2", "/b file 0644 1", "/c link 0644 = /b"]

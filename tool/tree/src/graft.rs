@@ -83,33 +83,14 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Builder, Claim, Content, Precedence, listing};
-
-    fn path(text: &str) -> TreePath {
-        text.parse().expect(text)
-    }
-
-    fn tree(entries: &[(&str, Entry)]) -> Tree {
-        let mut builder = Builder::new();
-        for (at, entry) in entries {
-            builder.insert(path(at), entry.clone(), Claim::new(0, Precedence::Explicit));
-        }
-        builder.finish().expect("no conflict")
-    }
-
-    fn listed(tree: &Tree) -> String {
-        let mut out = Vec::new();
-        listing::write(tree, &mut out).expect("in memory");
-        String::from_utf8(out).expect("UTF-8")
-    }
+    use crate::testing::{file, link, listed, path, tree};
 
     #[test]
     fn what_is_put_in_comes_out() {
-        let file = Entry::file(Content::bytes(*b"1"));
-        let link = Entry { node: Node::Link(path("/a/f")), ..file.clone() };
-        let inner = tree(&[("/a/f", file.clone()), ("/a/g", link), ("/z", Entry::symlink(*b"a/f"))]);
+        let file = file("1");
+        let inner = tree([("/a/f", file.clone()), ("/a/g", link("/a/f")), ("/z", Entry::symlink(*b"a/f"))]);
         let mut outer = inner.clone().below(&path("/x/y"));
-        outer.add(tree(&[("/x/b", file.clone()), ("/x/y-more", file), ("/x/y/z", Entry::fifo())]));
+        outer.add(tree([("/x/b", file.clone()), ("/x/y-more", file), ("/x/y/z", Entry::fifo())]));
         let paths: Vec<_> = outer.iter().map(|(path, _)| path.to_string()).collect();
         assert_eq!(paths, ["/x", "/x/b", "/x/y", "/x/y/a", "/x/y/a/f", "/x/y/a/g", "/x/y/z", "/x/y-more"]);
         assert_eq!(listed(&outer.within(&path("/x/y")).expect("there")), listed(&inner));
@@ -119,17 +100,15 @@ mod tests {
 
     #[test]
     fn a_part_whose_files_have_names_outside_is_none() {
-        let file = Entry::file(Content::bytes(*b"1"));
-        let link = Entry { node: Node::Link(path("/a")), ..file.clone() };
-        let both = tree(&[("/a", file), ("/b/c", link)]);
+        let both = tree([("/a", file("1")), ("/b/c", link("/a"))]);
         assert!(both.within(&path("/b")).is_none());
     }
 
     #[test]
     fn fractions_of_seconds_are_cut_off() {
-        let mut file = Entry::file(Content::bytes(*b"1"));
+        let mut file = file("1");
         file.stat.mtime = Timestamp::new(5, 7);
-        let mut cut = tree(&[("/a", file)]);
+        let mut cut = tree([("/a", file)]);
         cut.cut_fractions();
         assert_eq!(cut.get(&path("/a")).expect("there").stat.mtime, Timestamp::new(5, 0));
     }

@@ -23,6 +23,8 @@ mod reader;
 mod select;
 mod spool;
 pub mod tar;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod tree;
 
 pub use attributes::{apply, apply_rules};

@@ -200,19 +200,8 @@ mod tests {
     use ociseed_spec::Owner;
 
     use super::*;
-    use crate::{Builder, Claim, Content, Precedence, listing};
-
-    fn layer(entries: &[(&str, Entry)]) -> Tree {
-        let mut builder = Builder::new();
-        for (path, entry) in entries {
-            builder.insert(path.parse().expect(path), entry.clone(), Claim::new(0, Precedence::Explicit));
-        }
-        builder.finish().expect("no conflict")
-    }
-
-    fn file() -> Entry {
-        Entry::file(Content::bytes(*b"1"))
-    }
+    use crate::listing;
+    use crate::testing::{file, tree as layer};
 
     fn directory(mode: u16, owner: u32) -> Entry {
         let mut entry = Entry::directory();
@@ -237,7 +226,7 @@ mod tests {
 
     #[test]
     fn whiteouts_and_opaque_directories_are_what_overlayfs_takes_for_them_but_at_the_bottom() {
-        let tree = layer(&[
+        let tree = layer([
             ("/gone", Entry::whiteout()),
             ("/o", opaque(directory(0o700, 5))),
             ("/d/gone", Entry::whiteout()),
@@ -257,34 +246,34 @@ mod tests {
     fn the_owner_of_a_whiteout_is_the_devices() {
         let mut whiteout = Entry::whiteout();
         whiteout.stat.owner = Owner { uid: 7, gid: 9 };
-        let form = overlay(&[&Tree::default()], &layer(&[("/w", whiteout)]));
+        let form = overlay(&[&Tree::default()], &layer([("/w", whiteout)]));
         assert_eq!(shown(&form), ["/w char 0000 7"]);
     }
 
     #[test]
     fn directories_that_are_not_listed_are_those_of_the_highest_layer_below_that_has_the_path() {
-        let bottom = layer(&[
+        let bottom = layer([
             ("/a/b", directory(0o711, 1)),
             ("/f/x", directory(0o711, 1)),
             ("/w", directory(0o711, 1)),
         ]);
         let mut opaque_a = opaque(directory(0o750, 2));
         opaque_a.stat.set_xattr("user.x".parse().expect("a name"), XattrValue::new(b"1").expect("short"));
-        let middle = layer(&[
+        let middle = layer([
             ("/a", opaque_a),
-            ("/f", file()),
+            ("/f", file("1")),
             ("/link", Entry::symlink(*b"/real/./x/..")),
-            ("/real/x", file()),
+            ("/real/x", file("1")),
             ("/w", Entry::whiteout()),
         ]);
         let bottom = overlay(&[], &bottom);
         let middle = overlay(&[&bottom], &middle);
-        let upper = layer(&[
-            ("/a/b/c", file()),
-            ("/f/y", file()),
-            ("/link/y", file()),
-            ("/none/y", file()),
-            ("/w/y", file()),
+        let upper = layer([
+            ("/a/b/c", file("1")),
+            ("/f/y", file("1")),
+            ("/link/y", file("1")),
+            ("/none/y", file("1")),
+            ("/w/y", file("1")),
         ]);
         let expected = [
             // Not opaque, which only says what the layer below hides; its other xattrs stay.
@@ -314,9 +303,9 @@ mod tests {
             entry.stat.mtime = Timestamp::new(-1, 0);
             entry
         };
-        let link = Entry { node: Node::Link("/f".parse().expect("a path")), ..file() };
-        let tree = layer(&[
-            ("/f", all(file())),
+        let link = Entry { node: Node::Link("/f".parse().expect("a path")), ..file("1") };
+        let tree = layer([
+            ("/f", all(file("1"))),
             ("/g", link),
             ("/p", all(Entry::fifo())),
             ("/s", all(Entry::symlink(*b"f"))),
@@ -338,13 +327,13 @@ mod tests {
             |text: &str| XattrValue::new(&text.parse::<Acl>().expect(text).xattr_value()).expect("short");
         let mut above = directory(0o755, 0);
         above.stat.set_xattr(default_list(), list("u::rwx,u:7:rwx,g::r-x,m::rwx,o::---"));
-        let mut none = file();
+        let mut none = file("1");
         none.stat.set_xattr(access_list(), XattrValue::new(Acl::EMPTY).expect("short"));
-        let mut plain = file();
+        let mut plain = file("1");
         plain.stat.set_xattr(access_list(), list("u::rwx,g::rwx,o::rwx"));
-        let tree = layer(&[
+        let tree = layer([
             ("/d", above),
-            ("/d/f", file()),
+            ("/d/f", file("1")),
             ("/d/none", none),
             ("/d/sub", directory(0o700, 0)),
             ("/plain", plain),
@@ -377,8 +366,9 @@ mod tests {
         let mut above = directory(0o755, 0);
         above.stat.set_xattr(default_list(), list("u::rwx,u:7:rwx,g::r-x,m::rwx,o::---"));
         // Our own tars say of everything below that it has no list.
-        let link = Entry { node: Node::Link("/d/f".parse().expect("a path")), ..file() };
-        let said = layer(&[("/d", above), ("/d/f", file()), ("/d/l", link), ("/d/sub", directory(0o700, 0))]);
+        let link = Entry { node: Node::Link("/d/f".parse().expect("a path")), ..file("1") };
+        let said =
+            layer([("/d", above), ("/d/f", file("1")), ("/d/l", link), ("/d/sub", directory(0o700, 0))]);
         let form = overlay(&[], &through_a_tar(&said));
         let names = |path: &str| form.get(&path.parse().expect(path)).expect(path).stat.xattrs().len();
         assert_eq!(["/d", "/d/f", "/d/l", "/d/sub"].map(names), [1, 0, 0, 0]);
@@ -390,7 +380,7 @@ mod tests {
     fn a_tar_holds_the_form_but_is_no_layer() {
         let form = overlay(
             &[&Tree::default()],
-            &layer(&[("/o", opaque(directory(0o700, 5))), ("/w", Entry::whiteout())]),
+            &layer([("/o", opaque(directory(0o700, 5))), ("/w", Entry::whiteout())]),
         );
         let scratch = rustix::fs::memfd_create("tar", rustix::fs::MemfdFlags::CLOEXEC).expect("a file");
         let mut file = cap_std::fs::File::from_std(scratch.into());

@@ -107,16 +107,9 @@ fn later(old: &Inserted, new: &Inserted, node: Node) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Builder, Content};
-    use ociseed_spec::{TreePath, XattrValue};
-
-    fn path(text: &str) -> TreePath {
-        text.parse().expect(text)
-    }
-
-    fn file() -> Entry {
-        Entry::file(Content::bytes(*b"x"))
-    }
+    use crate::Builder;
+    use crate::testing::{file, path};
+    use ociseed_spec::XattrValue;
 
     fn replacing(source: u32) -> Claim {
         Claim { replace: true, ..Claim::new(source, Precedence::Explicit) }
@@ -145,7 +138,7 @@ mod tests {
         let mut builder = Builder::new();
         for claim in [Claim::new(0, Precedence::Explicit), Claim::new(1, Precedence::Explicit), replacing(2)]
         {
-            builder.insert(path("/a"), file(), claim);
+            builder.insert(path("/a"), file("x"), claim);
         }
         assert!(builder.finish().is_ok());
     }
