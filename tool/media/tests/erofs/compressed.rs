@@ -7,13 +7,12 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use ociseed_media::erofs::{self, Compression, Options, WriteErofsError};
 use ociseed_spec::{Digest, TreePath};
+use ociseed_tree::testing::{file, link, listed, path, tree};
 use ociseed_tree::{Content, Entry, Extent, FileRange, HostFile, Node, Tree};
 use proptest::prelude::*;
 
-use crate::trees::{
-    any_entry, assert_golden, digest_of, everything, file, image_of, listed, path, read_bytes, scratch,
-    scratch_file, tree, xattrs,
-};
+use crate::common::{assert_golden, scratch};
+use crate::trees::{any_entry, digest_of, everything, image_of, read_bytes, scratch_file, xattrs};
 
 const LZ4: Compression = Compression::Lz4(9);
 const ZSTD: Compression = Compression::Zstd(3);
@@ -82,7 +81,7 @@ fn kinds() -> Tree {
         ("/out-1", file([noise(3000), text(1090)].concat())),
         ("/out-2", file([noise(1700), text(2300)].concat())),
         ("/out-3", file([noise(2500), text(1500)].concat())),
-        ("/z-link", Entry { node: Node::Link(path("/several")), ..file(*b"") }),
+        ("/z-link", link("/several")),
         ("/link", Entry::symlink(vec![b'x'; 4095])),
     ])
 }
@@ -91,8 +90,8 @@ fn kinds() -> Tree {
 fn images_are_those_that_kernels_and_judges_saw() {
     let tree = kinds();
     for (name, compression) in [("lz4", LZ4), ("zstd", ZSTD)] {
-        assert_golden(&format!("{name}.erofs"), &write(&tree, compression));
-        assert_golden(&format!("{name}.listing"), listed(&tree).as_bytes());
+        assert_golden("erofs", &format!("{name}.erofs"), &write(&tree, compression));
+        assert_golden("erofs", &format!("{name}.listing"), listed(&tree).as_bytes());
     }
 }
 
@@ -120,9 +119,7 @@ fn the_number_of_threads_changes_no_byte() {
     let size = |number: usize| (1 << 20) - 5000 * (number % 7) + 900_000 * (number % 3);
     let entries = names.iter().enumerate();
     let tree = tree(
-        entries
-            .map(|(number, name)| (name.as_str(), file([text(size(number)), noise(number)].concat())))
-            .collect(),
+        entries.map(|(number, name)| (name.as_str(), file([text(size(number)), noise(number)].concat()))),
     );
     for compression in [Compression::Lz4(3), Compression::Zstd(1)] {
         let mut first = None;
@@ -256,7 +253,7 @@ proptest! {
         lz4 in any::<bool>(),
     ) {
         let names: Vec<String> = files.keys().map(|name| format!("/{name}")).collect();
-        let tree = tree(names.iter().map(String::as_str).zip(files.into_values()).collect());
+        let tree = tree(names.iter().map(String::as_str).zip(files.into_values()));
         let compression = if lz4 { Compression::Lz4(level) } else { Compression::Zstd(level) };
         let again = read_bytes("any-compressed", &write(&tree, compression)).expect("is an image");
         prop_assert_eq!(listed(&again), listed(&tree));

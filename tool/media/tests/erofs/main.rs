@@ -1,25 +1,27 @@
 //! EROFS images: what is written is read back, by us and by the tools that others have.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod compressed;
 mod trees;
 
 use ociseed_media::erofs::{Image, Options};
-use ociseed_spec::{Acl, TreePath};
-use ociseed_tree::{Builder, Claim, Entry, Extent, Node, Precedence, Tree};
+use ociseed_spec::Acl;
+use ociseed_tree::testing::{built, file, listed, tree};
+use ociseed_tree::{Entry, Extent, Tree};
 use proptest::prelude::*;
 
-use crate::trees::{
-    any_entry, assert_golden, everything, file, image_of, listed, path, read_back, read_bytes, tree, xattrs,
-};
+use crate::common::{any_files, any_links, assert_golden, entries_of};
+use crate::trees::{any_entry, everything, image_of, read_back, read_bytes, xattrs};
 
 #[test]
 fn images_are_those_that_kernels_and_judges_saw() {
     // tests/e2e/test_erofs.py mounts and checks the golden images.
     let tree = everything();
-    assert_golden("everything.erofs", &image_of(&tree, &Options::default()));
-    assert_golden("everything.listing", listed(&tree).as_bytes());
-    assert_golden("empty.erofs", &image_of(&Tree::default(), &Options::default()));
-    assert_golden("empty.listing", b"");
+    assert_golden("erofs", "everything.erofs", &image_of(&tree, &Options::default()));
+    assert_golden("erofs", "everything.listing", listed(&tree).as_bytes());
+    assert_golden("erofs", "empty.erofs", &image_of(&Tree::default(), &Options::default()));
+    assert_golden("erofs", "empty.listing", b"");
 }
 
 #[test]
@@ -111,31 +113,10 @@ proptest! {
 
     #[test]
     fn any_tree_is_read_back_and_written_the_same_again(
-        files in proptest::collection::btree_map("([a-c]|[!-~&&[^/]]{1,80}){1}(/[ab]){0,2}", any_entry(), 0..40),
-        links in proptest::collection::vec((any::<prop::sample::Index>(), "[x-z]{1,2}"), 0..5),
+        files in any_files(any_entry()),
+        links in any_links("[x-z]{1,2}"),
     ) {
-        let mut builder = Builder::new();
-        let mut named: Vec<TreePath> = Vec::new();
-        for (name, entry) in files {
-            // What is below a file, and names that are none, are left out.
-            let Ok(at) = TreePath::parse(name.as_bytes()) else { continue };
-            if at.is_root() || named.iter().any(|other| *other == at || at.is_below(other) || other.is_below(&at)) {
-                continue;
-            }
-            if !entry.is_directory() {
-                named.push(at.clone());
-            }
-            builder.insert(at, entry, Claim::new(0, Precedence::Explicit));
-        }
-        for (index, name) in links {
-            let at = path(&format!("/links/{name}"));
-            if !named.is_empty() && !named.contains(&at) {
-                let link = Entry { node: Node::Link(index.get(&named).clone()), ..file(*b"") };
-                named.push(at.clone());
-                builder.insert(at, link, Claim::new(0, Precedence::Explicit));
-            }
-        }
-        let Ok(tree) = builder.finish() else { return Ok(()) };
+        let tree = built(entries_of(files, links, "/links"));
         let again = read_back("any", &tree);
         prop_assert_eq!(listed(&again), listed(&tree));
         // Its content lies in the image, so it is read where it is written from.
