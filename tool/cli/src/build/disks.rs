@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::progress::StepProgress;
 use crate::report::Target;
 use crate::scratch::Scratch;
-use crate::step::disk::{Making, write_in};
+use crate::step::disk::{DiskWriter, Making};
 
 impl Build<'_> {
     /// Makes a disk, unless it is there.
@@ -39,8 +39,9 @@ impl Build<'_> {
             progress.expect_bytes(made.tree.iter().map(|(_, entry)| super::size_of(entry)).sum());
             let name = format!("{key}.{}", spec.medium.as_str());
             let advance = |bytes| progress.advance(bytes);
-            let metadata = write_in(&made, spec, &dir, name.as_ref(), &advance);
-            let metadata = metadata.map_err(|failure| failure.within(&step.to_string()))?;
+            let (out, file) = (&dir, name.as_ref());
+            let writer = DiskWriter { disk: &made, spec, out, name: file, progress: &advance };
+            let metadata = writer.write_described().map_err(|failure| failure.within(&step.to_string()))?;
             let described = self.write_small("disk", &format!("{key}.json"), &json::encode(&metadata))?;
             Ok(Target {
                 path: format!("disk/{name}"),

@@ -16,7 +16,7 @@ use crate::scratch::Scratch;
 use crate::step::{read_image, read_params, seed};
 
 pub(crate) use tree::{DiskTree, Making};
-pub(crate) use write::write_in;
+pub(crate) use write::DiskWriter;
 
 /// Runs `ociseed disk`.
 pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
@@ -39,11 +39,10 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
         DiskSource::Seed(_) => making.seed(&seed::of_params(&table, &inputs)?, &table)?,
         DiskSource::Store(store) => making.store(&seed::of_params(&table, &inputs)?, &table, store.engine)?,
     };
+    let writer = DiskWriter { disk: &made, spec, out: &stage.out(), name: &name, progress: &|_| () };
     let metadata = match &args.metadata {
-        None => write::write(&made, spec, false, &stage.out(), &name, &|_| ()).map(|_| None),
-        Some(path) => {
-            write_in(&made, spec, &stage.out(), &name, &|_| ()).map(|metadata| Some((path, metadata)))
-        }
+        None => writer.write().map(|()| None),
+        Some(path) => writer.write_described().map(|metadata| Some((path, metadata))),
     }?;
     stage.commit(&name, &out, &name, true)?;
     metadata.map_or(Ok(()), |(path, metadata)| write_document(path, &json::encode(&metadata)))

@@ -16,77 +16,78 @@ use crate::failure::{Failure, chain};
 use crate::output::{OutDir, write_failure};
 use crate::step::write_bytes;
 
-/// Writes a disk into a directory of a stage and describes it; `progress` is told how many more bytes are done.
-pub(crate) fn write_in(
-    disk: &DiskTree,
-    spec: &DiskSpec,
-    out: &OutDir,
-    name: &OsStr,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<DiskMetadata, Failure> {
-    let hasher = write(disk, spec, true, out, name, progress)?.expect("it is wanted");
-    let lock = disk.lock.as_ref();
-    Ok(DiskMetadata {
-        version: VERSION,
-        size: hasher.size(),
-        digest: hasher.finish(),
-        lock: lock.map(|lock| Digest::of(&lock.encode())),
-        seed_id: lock.map(|lock| lock.seed_id()),
-    })
+/// A disk that is to be written, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct DiskWriter<'a> {
+    pub(crate) disk: &'a DiskTree,
+    pub(crate) spec: &'a DiskSpec,
+    /// A directory of a stage.
+    pub(crate) out: &'a OutDir,
+    pub(crate) name: &'a OsStr,
+    /// Is told how many more bytes are done.
+    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
 }
 
-/// Writes a disk, and returns its hash where it is wanted: that takes as long as the rest.
-pub(super) fn write(
-    disk: &DiskTree,
-    spec: &DiskSpec,
-    hashed: bool,
-    out: &OutDir,
-    name: &OsStr,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Option<Hasher>, Failure> {
-    let path = out.shown(name);
-    if spec.compression.unwrap_or_default() != ErofsCompression::None {
-        return write_compressed(disk, spec, hashed, out, name, progress);
+impl DiskWriter<'_> {
+    /// Writes the disk and describes it.
+    pub(crate) fn write_described(self) -> Result<DiskMetadata, Failure> {
+        let hasher = self.write_hashed(true)?.expect("it is wanted");
+        let lock = self.disk.lock.as_ref();
+        Ok(DiskMetadata {
+            version: VERSION,
+            size: hasher.size(),
+            digest: hasher.finish(),
+            lock: lock.map(|lock| Digest::of(&lock.encode())),
+            seed_id: lock.map(|lock| lock.seed_id()),
+        })
     }
-    out.write_file(name, |writer| match spec.medium {
-        MediumKind::Erofs => {
-            let digest = |path: &TreePath| disk.digests.get(path).copied();
-            let image = erofs::Image::plan(&disk.tree, &digest, &options(spec));
-            let image = image.map_err(|error| Failure::new(chain(&error)))?;
-            write_bytes(&image, hashed, &path, progress, writer)
-        }
-        MediumKind::Tar => write_bytes(&tar::Form(&disk.tree), hashed, &path, progress, writer),
-        MediumKind::Cpio => {
-            let extents = cpio::extents(&disk.tree).map_err(|error| refused(&error))?;
-            write_bytes(&extents.collect::<Content>(), hashed, &path, progress, writer)
-        }
-    })
-}
 
-/// Writes an image whose places are known when it is written, so it is read again for its hash.
-fn write_compressed(
-    disk: &DiskTree,
-    spec: &DiskSpec,
-    hashed: bool,
-    out: &OutDir,
-    name: &OsStr,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Option<Hasher>, Failure> {
-    let path = out.shown(name);
-    let digest = |path: &TreePath| disk.digests.get(path).copied();
-    out.write_placed(name, |file| {
-        let written = erofs::write(&disk.tree, &digest, &options(spec), progress, file);
-        written.map_err(|error| match error {
-            WriteErofsError::Write(error) => write_failure(&path, &error),
-            other => Failure::new(chain(&other)),
-        })?;
-        let mut hasher = Hasher::new();
-        if hashed {
-            let mut file = file;
-            file.rewind().and_then(|()| hasher.read(file)).map_err(|error| write_failure(&path, &error))?;
+    /// Writes the disk alone: hashing takes as long as the rest.
+    pub(super) fn write(self) -> Result<(), Failure> {
+        self.write_hashed(false).map(drop)
+    }
+
+    /// Writes the disk, and returns its hash where it is wanted.
+    fn write_hashed(self, hashed: bool) -> Result<Option<Hasher>, Failure> {
+        if self.spec.compression.unwrap_or_default() != ErofsCompression::None {
+            return self.write_compressed(hashed);
         }
-        Ok(hashed.then_some(hasher))
-    })
+        let (tree, path, progress) = (&self.disk.tree, self.out.shown(self.name), self.progress);
+        self.out.write_file(self.name, |writer| match self.spec.medium {
+            MediumKind::Erofs => {
+                let digest = |path: &TreePath| self.disk.digests.get(path).copied();
+                let image = erofs::Image::plan(tree, &digest, &options(self.spec));
+                let image = image.map_err(|error| Failure::new(chain(&error)))?;
+                write_bytes(&image, hashed, &path, progress, writer)
+            }
+            MediumKind::Tar => write_bytes(&tar::Form(tree), hashed, &path, progress, writer),
+            MediumKind::Cpio => {
+                let extents = cpio::extents(tree).map_err(|error| refused(&error))?;
+                write_bytes(&extents.collect::<Content>(), hashed, &path, progress, writer)
+            }
+        })
+    }
+
+    /// Writes an image whose places are known when it is written, so it is read again for its hash.
+    fn write_compressed(self, hashed: bool) -> Result<Option<Hasher>, Failure> {
+        let path = self.out.shown(self.name);
+        let digest = |path: &TreePath| self.disk.digests.get(path).copied();
+        self.out.write_placed(self.name, |file| {
+            let written = erofs::write(&self.disk.tree, &digest, &options(self.spec), self.progress, file);
+            written.map_err(|error| match error {
+                WriteErofsError::Write(error) => write_failure(&path, &error),
+                other => Failure::new(chain(&other)),
+            })?;
+            let mut hasher = Hasher::new();
+            if hashed {
+                let mut file = file;
+                file.rewind()
+                    .and_then(|()| hasher.read(file))
+                    .map_err(|error| write_failure(&path, &error))?;
+            }
+            Ok(hashed.then_some(hasher))
+        })
+    }
 }
 
 fn options(spec: &DiskSpec) -> erofs::Options {
