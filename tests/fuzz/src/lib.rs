@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ociseed_image::Image;
 use ociseed_media::cpio;
 use ociseed_media::erofs::{self, Compression};
+use ociseed_seed::bolt;
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
 use ociseed_spec::lock::Lock;
@@ -23,7 +24,7 @@ use ociseed_tree::{Content, Node, Tree, deb, decompress, listing, read_archive};
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("tar", tar),
     ("deb", package),
     ("compressed", compressed),
@@ -32,6 +33,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("spec", spec),
     ("erofs", image),
     ("cpio", initramfs),
+    ("bolt", records),
 ];
 
 /// Reads a tar or compressed tar. One that is taken is the same tree after it was written and read again.
@@ -138,6 +140,13 @@ pub fn initramfs(bytes: &[u8]) {
     content.copy_to(&mut written).expect("in memory");
     let again = read(&written).expect("what we write can be read");
     assert_eq!(listed(&tree), listed(&again), "written and read again it is another tree");
+}
+
+/// Reads a bolt file. One that is taken has the same keys after it was written and read again.
+pub fn records(bytes: &[u8]) {
+    let Ok(root) = bolt::decode(bytes) else { return };
+    let again = bolt::decode(&bolt::encode(&root)).expect("what we write can be read");
+    assert!(again == root, "written and read again it has other keys");
 }
 
 fn file_of(bytes: &[u8]) -> Arc<cap_std::fs::File> {

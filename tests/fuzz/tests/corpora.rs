@@ -29,6 +29,8 @@ enum Change {
     Insert(usize, Vec<u8>),
     /// The checksum of the tar header at a block is made right again, so that what is behind it is read.
     Checksum(usize),
+    /// The checksums of both meta pages of a bolt file are made right again.
+    MetaChecksums,
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -51,6 +53,7 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<usize>(), 1usize..1024).prop_map(|(at, count)| Change::Repeat(at, count)),
         (any::<usize>(), tokens).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
         (0usize..64).prop_map(Change::Checksum),
+        Just(Change::MetaChecksums),
     ]
 }
 
@@ -74,6 +77,15 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
                 header[148..156].fill(b' ');
                 let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
                 header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+        Change::MetaChecksums => {
+            for page in bytes.chunks_exact_mut(4096).take(2) {
+                // FNV-1a of 64 bits, over what is between the page's header and the checksum.
+                let sum = page[16..72].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+                    (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+                });
+                page[72..80].copy_from_slice(&sum.to_le_bytes());
             }
         }
     }
@@ -123,4 +135,5 @@ changed! {
     changed_specs: "spec", 2000;
     changed_images: "erofs", 1000;
     changed_initramfs: "cpio", 2000;
+    changed_records: "bolt", 2000;
 }

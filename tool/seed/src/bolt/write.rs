@@ -4,10 +4,11 @@
 //! its leaves, its branches from the lowest level up, and the root bucket's root last. Nothing in the file is free, as in
 //! one that bbolt itself compacted.
 //!
-//! **The freelist is written**, empty, as bbolt writes that of a new file. containerd asks bbolt not to write it
-//! (`NoFreelistSync`) but reads it where there is one, and lets its page go with the first transaction; where there is
-//! none it walks the whole file when it starts, and programs that do not ask for that write one before they do anything
-//! else. So this costs a page once, and every version opens the file without a walk or a write.
+//! **The freelist is written**, empty, as bbolt writes that of a new file and containerd 1.6 writes its own. Later containerd
+//! asks bbolt not to write it (`NoFreelistSync`), but reads it where there is one and lets its page go with the first
+//! transaction. Where there is none it walks the whole file when it starts (0.7 s where 70,000 images are, against 0.1 ms), and
+//! programs that do not ask for that write one before they do anything else. So this costs a page once, and every version
+//! opens the file without a walk or a write.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -156,6 +156,44 @@ fn a_file_without_a_freelist_is_read() {
     assert_eq!(decode(&bytes), root);
 }
 
+/// What containerd itself wrote: 1.6 with a freelist, 2.1 without; pages in any order, some that are free.
+#[test]
+fn files_of_containerd_are_read() {
+    fn path<'a>(root: &'a Bucket, path: &[&str]) -> Option<&'a Bucket> {
+        path.iter().try_fold(root, |bucket, name| bucket.child(name.as_bytes()))
+    }
+    let cases: [(&str, &[u8]); 2] = [
+        ("1.6", include_bytes!("../../../../../tests/fuzz/corpus/bolt/containerd-1.6.db")),
+        ("2.1", include_bytes!("../../../../../tests/fuzz/corpus/bolt/containerd-2.1.db")),
+    ];
+    for (version, bytes) in cases {
+        let (root, uses) = read(bytes).expect(version);
+        assert!(uses.iter().any(|page| *page != Use::Used), "{version}: some pages are free");
+        assert_eq!(
+            path(&root, &["v1", "small", "labels"]).and_then(|labels| labels.value(b"about")),
+            Some(&b"bolt"[..])
+        );
+        let blobs = path(&root, &["v1", "small", "content", "blob"]).expect(version);
+        assert_eq!(blobs.len(), 5, "{version}");
+        for (_, blob) in blobs.iter() {
+            let Item::Bucket(blob) = blob else { panic!("{version}: {blob:?}") };
+            assert_eq!(blob.value(b"size"), Some(&[14][..]), "{version}: 7 as a signed varint");
+            assert_eq!(blob.child(b"labels").and_then(|labels| labels.value(b"n")).map(<[u8]>::len), Some(1));
+        }
+        let snapshots = path(&root, &["v1", "small", "snapshots", "overlayfs"]).expect(version);
+        assert_eq!((snapshots.sequence(), snapshots.len()), (3, 2), "{version}");
+        assert_eq!(
+            snapshots.child(b"two").and_then(|two| two.value(b"parent")),
+            Some(&b"base"[..]),
+            "{version}"
+        );
+    }
+    let bytes = include_bytes!("../../../../../tests/fuzz/corpus/bolt/overlayfs-2.1.db");
+    let root = decode(bytes).expect("snapshots");
+    let snapshots = path(&root, &["v1", "snapshots"]).expect("snapshots");
+    assert_eq!((snapshots.sequence(), snapshots.len()), (2, 2));
+}
+
 /// Of the last transactions `.0` and `.1`, and the pages that are whole, the file's page 3 or 4 is the root.
 #[test]
 fn the_later_valid_transaction_counts() {
