@@ -9,6 +9,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
 use ociseed_image::{Image, Index};
 use ociseed_media::{cpio, erofs};
+use ociseed_seed::bolt::{self, Bucket};
 use ociseed_seed::medium::Medium;
 use ociseed_spec::lock::{self, Lock};
 use ociseed_spec::metadata::{DiskMetadata, LayerMetadata};
@@ -49,7 +50,12 @@ pub(crate) enum Artifact {
     Disk(Tree),
     /// A disk's metadata.
     DiskMetadata(DiskMetadata),
+    /// A bolt file, in which engines keep their records.
+    Bolt(Bucket),
 }
+
+/// Bolt files are read as a whole; those of engines are a hundred times smaller.
+const MAX_BOLT: u64 = 1 << 30;
 
 impl Artifact {
     /// Says in words what it is.
@@ -68,6 +74,7 @@ impl Artifact {
             Self::Medium(_) => "a disk with a seed",
             Self::Disk(_) => "a disk",
             Self::DiskMetadata(_) => "disk metadata",
+            Self::Bolt(_) => "a bolt file",
         }
     }
 
@@ -137,6 +144,9 @@ impl Artifact {
             let tree = erofs::read(Arc::new(File::from_std(file)), path, &mut || scratch.file());
             return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
         }
+        if bolt::is_bolt(&head) {
+            return Self::of_bolt(file, &shown);
+        }
         if head.starts_with(b"07070") {
             let tree = cpio::read(Arc::new(File::from_std(file)), path);
             return Self::of_tree(tree.map_err(|error| Failure::new(chain(&error)))?, path);
@@ -169,6 +179,19 @@ impl Artifact {
             return Ok(Self::Preseed(archives));
         }
         Ok(Self::Tar(file))
+    }
+
+    fn of_bolt(mut file: StdFile, shown: &str) -> Result<Self, Failure> {
+        let fail =
+            |error: &(dyn std::error::Error + 'static)| Failure::because(format_args!("`{shown}`"), error);
+        let size = file.metadata().map_err(|error| fail(&error))?.len();
+        if size > MAX_BOLT {
+            let expected = format!("expected a bolt file of at most {MAX_BOLT} bytes, found {size}");
+            return Err(Failure::new(format!("`{shown}`: {expected}")));
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        (&mut file).take(size).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
+        bolt::decode(&bytes).map(Self::Bolt).map_err(|error| fail(&error))
     }
 
     fn of_tree(tree: Tree, path: &Path) -> Result<Self, Failure> {

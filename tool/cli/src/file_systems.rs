@@ -73,7 +73,8 @@ pub(crate) fn images(artifact: &Artifact) -> Result<Option<Vec<FoundImage<'_>>>,
         | Artifact::Metadata(_)
         | Artifact::Tar(_)
         | Artifact::Disk(_)
-        | Artifact::DiskMetadata(_) => return Ok(None),
+        | Artifact::DiskMetadata(_)
+        | Artifact::Bolt(_) => return Ok(None),
     };
     found.sort_by(|one, two| (one.archive, &one.names).cmp(&(two.archive, &two.names)));
     Ok(Some(found))

@@ -1,5 +1,6 @@
 //! `ociseed inspect`: what is in something, for people, or as JSON.
 
+mod bolt;
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         (true, _) => return files::list(&artifact, args),
         (_, Some(count)) => return files::largest(&artifact, args, count),
         _ => {}
+    }
+    if let Artifact::Bolt(root) = &artifact
+        && args.image.is_none()
+    {
+        return bolt::list(root, args);
     }
     let shown = show(&artifact, args)?;
     if args.json {

@@ -117,6 +117,7 @@ fn verify(
         | Artifact::Index(_)
         | Artifact::Metadata(_)
         | Artifact::DiskMetadata(_)
+        | Artifact::Bolt(_)
         | Artifact::Lock(..) => {}
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Tests of the program as people and build systems run it, and of the workspace's own rules.
 
 mod answers;
+mod bolt;
 mod cache;
 mod differences;
 mod disks;
