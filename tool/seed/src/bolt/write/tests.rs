@@ -128,8 +128,8 @@ fn many_buckets_are_written() {
 
 #[test]
 fn small_buckets_are_inline() {
-    // Page header, element, one byte of key.
-    let most = PAGE / INLINE_PART - HEADER - ELEMENT - 1;
+    // A quarter of a page, without its header, the element and one byte of key.
+    let most = 1024 - 16 - 16 - 1;
     for (size, leaves) in [(0, 1), (most, 1), (most + 1, 2), (PAGE, 2)] {
         let mut root = Bucket::new();
         root.bucket("b").put("k", vec![1; size]);
