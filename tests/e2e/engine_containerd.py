@@ -18,21 +18,28 @@ class Image(NamedTuple):
 
 
 class Containerd(Daemon):
-    """A containerd of its own: root, state, socket and log below one scratch directory."""
+    """A containerd of its own: root, state, socket and log below one scratch directory.
+
+    `sandbox_image` is what CRI runs in each pod; engine_cri.Node is one that pods run in without a network and a registry.
+    """
 
     name = "containerd"
     prefix = "c"
 
-    def __init__(self, namespace="default", extra_config=""):
+    def __init__(self, namespace="default", extra_config="", sandbox_image=None):
         super().__init__(installed_containerd())
         self.namespace = namespace
         self.root = self.directory / "root"
         self.state = self.directory / "state"
         self.config = self.directory / "config.toml"
-        self.config.write_text(self._config() + extra_config)
+        self.config.write_text(self._config(sandbox_image) + extra_config)
 
-    def _config(self):
-        cri_runtime = "io.containerd.cri.v1.runtime" if self.version >= (2,) else "io.containerd.grpc.v1.cri"
+    @property
+    def cri_runtime(self):
+        """The plugin that runs pods."""
+        return "io.containerd.cri.v1.runtime" if self.version >= (2,) else "io.containerd.grpc.v1.cri"
+
+    def _config(self, sandbox_image):
         return f"""\
 version = {3 if self.version >= (2,) else 2}
 root = "{self.root}"
@@ -40,13 +47,22 @@ state = "{self.state}"
 disabled_plugins = {NOISY_PLUGINS}
 [grpc]
 address = "{self.socket}"
-[plugins."{cri_runtime}"]
+[plugins."{self.cri_runtime}"]
 # A container, and some virtual machines, may not lower their OOM score.
 restrict_oom_score_adj = true
+{self._sandbox(sandbox_image)}
 [plugins."io.containerd.nri.v1.nri"]
 # Its socket is the same for all instances.
 disable = true
 """
+
+    def _sandbox(self, image):
+        """Names the image that CRI starts sandboxes from, in the table of its runtime or in one of its own."""
+        if image is None:
+            return ""
+        if self.version >= (2,):
+            return f'[plugins."io.containerd.cri.v1.images".pinned_images]\nsandbox = "{image}"'
+        return f'sandbox_image = "{image}"'
 
     def command(self):
         return ["containerd", "--config", self.config]

@@ -222,7 +222,7 @@ def digest_of(content):
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def image_files(name, layers, kinds=("docker", "oci")):
+def image_files(name, layers, kinds=("docker", "oci"), command=()):
     """The files of an archive of an image under a full name, by path: for `docker load`, for OCI's tools, or for both.
 
     The blobs of both lie at the same place, so an archive that is both is hardly larger.
@@ -243,7 +243,7 @@ def image_files(name, layers, kinds=("docker", "oci")):
     config = document({
         "architecture": ARCHITECTURES[platform.machine()],
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"]},
+        "config": {"Env": ["PATH=/bin"], **({"Cmd": list(command)} if command else {})},
         "rootfs": {"type": "layers", "diff_ids": [digest_of(content) for content in tars]},
     })
     if "docker" in kinds:
