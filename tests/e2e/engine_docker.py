@@ -9,17 +9,19 @@ from engine_base import Daemon, installed_version, run
 
 
 class Docker(Daemon):
-    """A dockerd of its own, with a containerd of its own, all below one scratch directory, and without networks.
+    """A dockerd of its own, all below one scratch directory, and without networks.
 
-    `store` is "overlay2", the graph driver that Docker had up to 28, or "containerd", the image store of containerd.
+    `store` is "overlay2", the graph driver that Docker had up to 28, or "containerd", the image store of containerd. Unless it
+    gets a `containerd` that runs, as installed ones do, it starts one of its own.
     """
 
     name = "docker"
     prefix = "d"
 
-    def __init__(self, store="overlay2"):
+    def __init__(self, store="overlay2", containerd=None):
         super().__init__(installed_version("dockerd"))
         self.store = store
+        self.containerd = containerd
         self.root = self.directory / "data"
         self.state = self.directory / "exec"
         self.config = self.directory / "daemon.json"
@@ -36,6 +38,8 @@ class Docker(Daemon):
     def _config(self):
         config = {"data-root": str(self.root), "exec-root": str(self.state), "pidfile": str(self.directory / "pid")}
         config |= {"hosts": [f"unix://{self.socket}"], "shutdown-timeout": 2}
+        if self.containerd:
+            config |= {"containerd": str(self.containerd.socket)}
         config |= {"bridge": "none", "iptables": False, "ip6tables": False}
         if self.store == "containerd":
             # Its driver is called after containerd's snapshotter.
