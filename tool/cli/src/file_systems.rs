@@ -8,7 +8,7 @@ use ociseed_image::Image;
 use ociseed_spec::Packing;
 use ociseed_spec::lock::BlobRef;
 use ociseed_store::Source;
-use ociseed_tree::{Tree, flatten, read_archive, spool, tar};
+use ociseed_tree::{ArchiveError, Tree, flatten, spool, tar};
 
 use crate::artifact::Artifact;
 use crate::failure::{Failure, chain};
@@ -103,10 +103,11 @@ pub(crate) fn of_reader(
     scratch: &Scratch,
 ) -> Result<Tree, Failure> {
     // Into a scratch file, which a full disk has no room for.
-    let fail = |error: &(dyn std::error::Error + 'static)| Failure::writing(place, error);
-    let shown: Arc<Path> = Path::new(place).into();
-    let plain = spool(reader, size, &mut || scratch.file()).map_err(|error| fail(&error))?;
-    read_archive(plain, shown, &mut || scratch.file()).map_err(|error| fail(&error))
+    scratch.archive(reader, size, Path::new(place)).map_err(|error| match error {
+        // Says no more than the place does.
+        ArchiveError::Spool { source, .. } => Failure::writing(place, &source),
+        error => Failure::writing(place, &error),
+    })
 }
 
 /// Reads the files of what is a file system by itself: a layer or a disk.

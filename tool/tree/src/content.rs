@@ -254,6 +254,15 @@ impl Content {
         self.extents.iter().map(Extent::size).sum()
     }
 
+    /// Names the file that has the bytes anew: by a path, it need not be held open.
+    pub(crate) fn name_file(&mut self, file: &HostFile) {
+        for extent in &mut self.extents {
+            if let Extent::File(range) = extent {
+                range.file = file.clone();
+            }
+        }
+    }
+
     /// Tells whether a part of it has a digest that is checked when all of it is read.
     pub fn is_checked(&self) -> bool {
         let checked = |extent: &Extent| matches!(extent, Extent::File(range) if range.digest.is_some());

@@ -39,5 +39,8 @@ pub use overlay::overlay;
 pub use pieces::{Bytes, Pieces, Take};
 pub use reader::ContentReader;
 pub use select::Selection;
-pub use spool::{ArchiveError, Scratch, SpoolError, most_bytes, read_archive, spool, write_holes};
+pub use spool::{
+    ArchiveError, Scratch, SpoolError, most_bytes, read_archive, read_archive_at, spool, spool_at,
+    write_holes,
+};
 pub use tree::{Entry, Node, Stat, Tree, Xattrs};

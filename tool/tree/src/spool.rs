@@ -81,23 +81,57 @@ fn spool_at_most(
     max: u64,
     scratch: &mut Scratch<'_>,
 ) -> Result<Arc<File>, SpoolError> {
-    let mut plain = decompress(compressed).map_err(SpoolError::Read)?;
+    let plain = decompress(compressed).map_err(SpoolError::Read)?;
     let file = scratch().map_err(SpoolError::Write)?;
-    let mut piece = vec![0; PIECE];
-    let mut at = 0;
-    loop {
-        let count = fill(&mut plain, &mut piece).map_err(SpoolError::Read)?;
-        if at + count as u64 > max {
-            return Err(SpoolError::Limit { size, max });
-        }
-        write_holes(&file, at, &piece[..count]).map_err(SpoolError::Write)?;
-        at += count as u64;
-        if count < piece.len() {
-            break;
+    let end = append(plain, &file, 0, max).map_err(|error| error.of(size, max))?;
+    file.set_len(end).map_err(SpoolError::Write)?;
+    Ok(Arc::new(file))
+}
+
+/// Decompresses to a place of a file from which on it has nothing, and returns how many bytes it took.
+///
+/// # Errors
+/// As [`spool`]; the file may then have some of it.
+pub fn spool_at(compressed: impl Read, size: u64, file: &File, at: u64) -> Result<u64, SpoolError> {
+    let max = most_bytes(size);
+    let plain = decompress(compressed).map_err(SpoolError::Read)?;
+    let end = append(plain, file, at, max).map_err(|error| error.of(size, max))?;
+    file.set_len(end).map_err(SpoolError::Write)?;
+    Ok(end - at)
+}
+
+/// Why plain bytes could not be written.
+enum Fault {
+    Read(io::Error),
+    Write(io::Error),
+    TooMany,
+}
+
+impl Fault {
+    fn of(self, size: u64, max: u64) -> SpoolError {
+        match self {
+            Self::Read(error) => SpoolError::Read(error),
+            Self::Write(error) => SpoolError::Write(error),
+            Self::TooMany => SpoolError::Limit { size, max },
         }
     }
-    file.set_len(at).map_err(SpoolError::Write)?;
-    Ok(Arc::new(file))
+}
+
+/// Writes at most `max` bytes from `at` on, and returns where they end.
+fn append(mut plain: impl Read, file: &File, at: u64, max: u64) -> Result<u64, Fault> {
+    let mut piece = vec![0; PIECE];
+    let mut end = at;
+    loop {
+        let count = fill(&mut plain, &mut piece).map_err(Fault::Read)?;
+        if end - at + count as u64 > max {
+            return Err(Fault::TooMany);
+        }
+        write_holes(file, end, &piece[..count]).map_err(Fault::Write)?;
+        end += count as u64;
+        if count < piece.len() {
+            return Ok(end);
+        }
+    }
 }
 
 /// Writes bytes but for blocks of zeros, which stay holes; the file's size may have to be set behind them.
@@ -135,6 +169,20 @@ pub fn read_archive(
 ) -> Result<Tree, ArchiveError> {
     let part = Part::whole(file).map_err(|source| TarError::Read { archive: shown.to_path_buf(), source })?;
     read_part(part, shown, scratch).map(|(tree, _)| tree)
+}
+
+/// Does as [`read_archive`], with `size` bytes of a file from `at` on.
+///
+/// # Errors
+/// As [`read_archive`].
+pub fn read_archive_at(
+    file: Arc<File>,
+    at: u64,
+    size: u64,
+    shown: Arc<Path>,
+    scratch: &mut Scratch<'_>,
+) -> Result<Tree, ArchiveError> {
+    read_part(Part::new(file, at, size), shown, scratch).map(|(tree, _)| tree)
 }
 
 /// Reads a tar that is a part of a file, and tells how it is compressed.
@@ -229,6 +277,34 @@ mod tests {
         let file = spool(&plain[..], 1, &mut scratch).expect("plain");
         let room = file.metadata().expect("a file").blocks() * 512;
         assert!(room < MIB as u64, "{room} bytes");
+    }
+
+    #[test]
+    fn archives_may_lie_one_behind_the_other() {
+        let file = Arc::new(scratch().expect("a file"));
+        let mut at = 0;
+        for text in ["one", "other"] {
+            let mut builder = crate::Builder::new();
+            let entry = crate::Entry::file(crate::Content::bytes(text.as_bytes()));
+            let claim = crate::Claim::new(0, crate::Precedence::Explicit);
+            builder.insert("/f".parse().expect("a path"), entry, claim);
+            let mut plain = Vec::new();
+            for extent in tar::extents(&builder.finish().expect("one file")) {
+                crate::Content::from_iter([extent]).copy_to(&mut plain).expect("in memory");
+            }
+            let size = spool_at(&compressed("gzip", &plain)[..], 100, &file, at).expect("good");
+            assert_eq!(size, plain.len() as u64);
+            let shown = Path::new(text).into();
+            let tree = read_archive_at(Arc::clone(&file), at, size, shown, &mut scratch).expect(text);
+            let crate::Node::File(content) = &tree.get(&"/f".parse().expect("a path")).expect(text).node
+            else {
+                panic!("{text} is no file")
+            };
+            let mut found = Vec::new();
+            content.copy_to(&mut found).expect(text);
+            assert_eq!(found, text.as_bytes());
+            at += size + 7;
+        }
     }
 
     #[test]

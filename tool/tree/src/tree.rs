@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ociseed_spec::{Device, FileMode, Owner, OwnerName, Timestamp, TreePath, XattrName, XattrValue};
 
-use crate::Content;
+use crate::{Content, HostFile};
 
 /// Metadata that every path has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +192,15 @@ impl Tree {
     /// Walks all paths in order.
     pub fn iter(&self) -> Iter<'_, TreePath, Entry> {
         self.entries.iter()
+    }
+
+    /// Names the file that has the bytes of all files, as that of an archive: by a path, it need not be held open.
+    pub fn name_file(&mut self, file: &HostFile) {
+        for entry in self.entries.values_mut() {
+            if let Node::File(content) = &mut entry.node {
+                content.name_file(file);
+            }
+        }
     }
 
     /// Returns what is at a path.

@@ -32,6 +32,10 @@ pub(crate) struct DiskTree {
     pub(crate) lock: Option<Lock>,
 }
 
+/// So many layers are held open while they are read; each file of more is opened anew, as a process may have a thousand
+/// files open and not many more.
+const MOST_OPEN: usize = 512;
+
 /// Makes such trees.
 pub(crate) struct Making<'a> {
     pub(crate) spec: &'a DiskSpec,
@@ -93,6 +97,7 @@ impl Making<'_> {
     fn layers(&self, lock: &Lock) -> Result<BTreeMap<Digest, Arc<Unpacked>>, Failure> {
         let layers = lock.content.images.iter().flat_map(|image| &image.layers);
         let distinct: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
+        let many = distinct.len() > MOST_OPEN;
         let read = |(digest, size): (Digest, u64)| {
             let content = self.blobs.content(&digest, size)?;
             let place = format!("layer {digest}");
@@ -101,7 +106,10 @@ impl Making<'_> {
                 let digests = hash_files(&tree)?;
                 return Ok((digest, Arc::new(Unpacked { tree, digests })));
             };
-            let tree = self.in_place(file, &place)?;
+            let mut tree = self.in_place(file, &place)?;
+            if let ([Extent::File(range)], true) = (content.extents(), many) {
+                tree.name_file(&range.file);
+            }
             // That the whole is right is seen while its parts are hashed.
             let (checked, digests) = rayon::join(|| check(&content, &place), || hash_files(&tree));
             checked?;
