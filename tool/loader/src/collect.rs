@@ -1,7 +1,7 @@
 //! Sorted collections made by inserting.
 //!
 //! The standard library's `collect` into them sorts first, with a copy of its
-//! sort for each type: together 60 KB of a loader that may have 2.0 MB.
+//! sort for each type: together 60 KB of a loader that may have 2.5 MB.
 
 use std::collections::{BTreeMap, BTreeSet};
 
