@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use crate::exit::Exit;
+use crate::stop::Stop;
+
 /// Says why the lock is not ours.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockFileError {
@@ -14,6 +17,15 @@ pub(crate) enum LockFileError {
     /// The file cannot be made or locked.
     #[error("cannot lock `{0}`")]
     Io(String, #[source] io::Error),
+}
+
+impl From<LockFileError> for Stop {
+    fn from(error: LockFileError) -> Self {
+        match &error {
+            LockFileError::Held(_) => Self::new(Exit::Locked, &error),
+            LockFileError::Io(..) => Self::new(Exit::Engine, &error),
+        }
+    }
 }
 
 /// Takes the lock; it is held until the file is dropped, or the process ends in whatever way.

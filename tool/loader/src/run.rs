@@ -11,12 +11,13 @@ use crate::args::{From, Request};
 use crate::engine::{self, WaitError};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lock::{self, LockFileError};
+use crate::lock;
 use crate::report::{EngineReport, ImageReport, Outcome, Report};
 use crate::source::Source;
-use crate::talk::{Priority, Talk, chain};
+use crate::stop::Stop;
+use crate::talk::{Priority, Talk};
 use crate::work::Work;
-use crate::{archives, seed};
+use crate::{archives, expect, seed};
 
 /// What each call of tidying up is given after a signal: an end within 2 s is promised.
 const HURRY: Duration = Duration::from_millis(400);
@@ -24,34 +25,14 @@ const HURRY: Duration = Duration::from_millis(400);
 /// What each call of tidying up is given after the engine failed: a full disk is slow, a hung engine never answers.
 const IMPATIENT: Duration = Duration::from_secs(5);
 
-/// Why a run ended early.
-struct Stop {
-    exit: Exit,
-    error: String,
-    hint: Option<&'static str>,
-}
-
-impl Stop {
-    fn new(exit: Exit, error: &dyn std::error::Error) -> Self {
-        Self { exit, error: chain(error), hint: None }
-    }
-
-    fn hint(self, hint: &'static str) -> Self {
-        Self { hint: Some(hint), ..self }
-    }
-}
-
 /// Runs and returns what was done; everything was said on standard error by then.
 pub(crate) fn run(request: &Request, talk: &Talk) -> Report {
     let start = Instant::now();
     let mut report = Report::new();
     let stop = attempt(request, talk, &mut report).err();
     if let Some(stop) = &stop {
-        talk.error(&stop.error);
-        if let Some(hint) = stop.hint {
-            talk.hint(hint);
-        }
-        report.errors.insert(0, stop.error.clone());
+        stop.say(talk);
+        report.errors.splice(0..0, stop.errors.iter().cloned());
     }
     report.finish(stop.map(|stop| stop.exit));
     if report.engine.is_some() {
@@ -64,10 +45,7 @@ fn attempt(request: &Request, talk: &Talk, report: &mut Report) -> Result<(), St
     let signals = Signals::catch()?;
     let source = open(&request.from)?;
     report.seed = Some(source.owner.clone());
-    let _lock = lock::take(&request.run_dir).map_err(|error| match &error {
-        LockFileError::Held(_) => Stop::new(Exit::Locked, &error),
-        LockFileError::Io(..) => Stop::new(Exit::Engine, &error),
-    })?;
+    let _lock = lock::take(&request.run_dir)?;
     let waited = engine::wait(&request.address, request.wait, &signals.stop);
     let (client, version) = waited.map_err(|error| match &error {
         WaitError::Stopped => Stop::new(signals.exit(), &error),
@@ -89,8 +67,9 @@ fn attempt(request: &Request, talk: &Talk, report: &mut Report) -> Result<(), St
 
 fn open(from: &From) -> Result<Source, Stop> {
     match from {
-        From::Seed(path, expected) => {
-            seed::open(path, expected.as_ref()).map_err(|error| Stop::new(Exit::Seed, &error))
+        From::Seed(path, flag) => {
+            let expected = expect::expected(*flag).map_err(|error| Stop::new(Exit::Seed, &error))?;
+            seed::open(path, &expected).map_err(|error| Stop::new(Exit::Seed, &error))
         }
         From::Archives(path) => archives::open(path).map_err(|error| Stop::new(Exit::Seed, &error)),
     }

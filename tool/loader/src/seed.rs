@@ -1,7 +1,7 @@
 //! A seed as a source: the lock says what there is, the layout has the bytes.
 
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -41,23 +41,42 @@ pub(crate) enum SeedError {
     Layout(#[from] LayoutError),
 }
 
-/// Opens a seed whose lock has the digest `expected`.
+/// A seed whose lock was read.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its directory.
+    pub(crate) dir: Dir,
+    /// Its lock.
+    pub(crate) lock: Lock,
+}
+
+/// Reads the lock of a seed, which must have each of the digests `expected`.
 ///
 /// # Errors
 /// It is not there, not valid, of another version, or another seed.
-pub(crate) fn open(path: &Path, expected: Option<&Digest>) -> Result<Source, SeedError> {
+pub(crate) fn read(path: &Path, expected: &[Digest]) -> Result<Seed, SeedError> {
     let place = path.display().to_string();
     let lock_place = path.join(FILE_NAME).display().to_string();
-    let dir =
-        Dir::open_ambient_dir(path, ambient_authority()).map_err(|e| SeedError::Read(place.clone(), e))?;
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|e| SeedError::Read(place, e))?;
     let bytes = read_lock(&dir).map_err(|error| SeedError::Read(lock_place.clone(), error))?;
-    let found = Digest::of(&bytes);
-    if let Some(&expected) = expected.filter(|expected| **expected != found) {
-        return Err(SeedError::Expected { place: lock_place, expected, found });
+    let digest = Digest::of(&bytes);
+    if let Some(&expected) = expected.iter().find(|expected| **expected != digest) {
+        return Err(SeedError::Expected { place: lock_place, expected, found: digest });
     }
     let lock = Lock::parse(&bytes).map_err(|error| SeedError::Lock(lock_place, error))?;
+    Ok(Seed { path: path.to_owned(), dir, lock })
+}
+
+/// Opens a seed as a source of images.
+///
+/// # Errors
+/// As [`read`]; it is no image layout.
+pub(crate) fn open(path: &Path, expected: &[Digest]) -> Result<Source, SeedError> {
+    let Seed { path, dir, lock } = read(path, expected)?;
     let owner = lock.seed_id().to_string();
-    let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), place)?));
+    let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), path.display().to_string())?));
     let of_class = |class| lock.content.images.iter().filter(move |image| image.class == class);
     let in_order = of_class(Class::Critical).chain(of_class(Class::Background));
     let images = in_order.flat_map(|image| wanted(image, &store)).collect();
