@@ -14,6 +14,8 @@ import io
 import json
 import os
 import random
+import shutil
+import stat
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +62,8 @@ class Blob:
 class Layer:
     tar: bytes = field(repr=False)
     compressed: bool = True
+    # Makes in the unpacked layer what a tar of Python's has no words for.
+    extra: object = field(default=None, repr=False)
 
     @functools.cached_property
     def diff_id(self):
@@ -236,3 +240,149 @@ def archive_bytes(images, *, without=()):
 def write_archive(file, images, **options):
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_bytes(archive_bytes(images, **options))
+
+
+# The medium form, with a store for containerd whose databases are bytes of no meaning: `place` does not read them.
+
+ROOT_STORE = "stores/containerd/root"
+DATABASES = {
+    "io.containerd.metadata.v1.bolt/meta.db": (b"meta" * 5000, 0o644),
+    "io.containerd.snapshotter.v1.overlayfs/metadata.db": (b"snapshots" * 1000, 0o600),
+}
+DIRECTORIES = {
+    "io.containerd.metadata.v1.bolt": 0o711,
+    "io.containerd.snapshotter.v1.overlayfs": 0o700,
+    "io.containerd.snapshotter.v1.overlayfs/snapshots": 0o700,
+}
+
+
+def listing(directory):
+    """The canonical listing of a directory, a line a path; what is in it may be anything but a socket."""
+    directory, first_names, lines = os.fsencode(directory), {}, []
+
+    def walk(path):
+        for name in sorted(os.listdir(os.path.join(directory, path))):
+            at = os.path.join(path, name)
+            lines.append(_line(directory, at, first_names))
+            if lines[-1]["kind"] == "directory":
+                walk(at)
+
+    walk(b"")
+    return b"".join(canonical(line) + b"\n" for line in lines)
+
+
+def _line(directory, at, first_names):
+    full, path = os.path.join(directory, at), "/" + at.decode()
+    found = os.lstat(full)
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char"}
+    kinds |= {stat.S_IFBLK: "block", stat.S_IFIFO: "fifo"}
+    line = {"path": path, "kind": kinds[stat.S_IFMT(found.st_mode)]}
+    if line["kind"] != "directory" and found.st_nlink > 1:
+        first = first_names.setdefault((found.st_dev, found.st_ino), path)
+        if first != path:
+            return {"path": path, "kind": "link", "link": first}
+    whole, rest = divmod(found.st_mtime_ns, 10**9)
+    line |= {"mode": f"{found.st_mode & 0o7777:04o}", "uid": found.st_uid, "gid": found.st_gid}
+    line["mtime"] = f"{whole}.{rest:09}".rstrip("0").rstrip(".")
+    xattrs = {name: os.getxattr(full, name, follow_symlinks=False).hex() for name in os.listxattr(full, follow_symlinks=False)}
+    line |= {"xattrs": xattrs} if xattrs else {}
+    if line["kind"] == "file":
+        line |= {"size": found.st_size, "digest": sha256(Path(os.fsdecode(full)).read_bytes())}
+    if line["kind"] == "symlink":
+        line["target"] = os.readlink(full).decode()
+    if line["kind"] in ("char", "block"):
+        line |= {"major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev)}
+    return line
+
+
+def write_medium(directory, images, *, blobs="all", stores=True, root="/var/lib/containerd", spoil=None):
+    """A seed in medium form; returns the digest of its lock. `spoil` may change the lock before it is written."""
+    directory, lock = Path(directory), lock_of(images)
+    kept = layout_files(images)
+    if blobs == "metadata":
+        for image in images:
+            for blob in image.layer_blobs:
+                kept.pop(f"blobs/sha256/{blob.digest[7:]}", None)
+    write_files(directory, kept)
+    lock["layers"] = _write_layers(directory, images)
+    if stores:
+        lock["stores"] = {"containerd": _write_store(directory, lock, blobs, root)}
+    copied = sum(len(data) for data, _ in DATABASES.values()) if stores else 0
+    distinct = {sha256(path.read_bytes()): path.stat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink()}
+    lock["medium"] = {"blobs": blobs, "copied": copied, "size": sum(distinct.values())}
+    if spoil:
+        spoil(lock)
+    (directory / "seed.json").write_bytes(canonical(lock))
+    make_plain(directory)
+    return sha256(canonical(lock))
+
+
+def make_plain(directory):
+    """What is not in layers and stores is 0644 or 0755, 0:0, of time 0."""
+    directory = Path(directory)
+    for path in [directory, *directory.rglob("*")]:
+        parts = path.relative_to(directory).parts
+        within = len(parts) > 3 and parts[0] == "layers" or len(parts) > 2 and parts[0] == "stores"
+        if not within:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        if not within or parts[0] == "stores":
+            os.utime(path, ns=(0, 0), follow_symlinks=False)
+
+
+def _write_layers(directory, images):
+    """Layers without whiteouts, as they are unpacked, below their tree digests; the lock's table of them."""
+    found = {}
+    for image in images:
+        for layer, locked in zip(image.layers, image.locked()["layers"], strict=True):
+            stage = directory / "layers/sha256/stage"
+            stage.mkdir(parents=True)
+            with tarfile.open(fileobj=io.BytesIO(layer.tar)) as tar:
+                # Debian 12's tarfile trusts everybody, and knows no word for it.
+                tar.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
+                tar.extractall(stage)
+            if layer.extra:
+                layer.extra(stage)
+            for path in stage.rglob("*"):
+                os.utime(path, ns=(0, 0), follow_symlinks=False)
+            lines = listing(stage)
+            tree, size = sha256(lines), sum(json.loads(line).get("size", 0) for line in lines.splitlines())
+            place = stage.with_name(tree[7:])
+            if place.exists():
+                shutil.rmtree(stage)
+            else:
+                stage.rename(place)
+            found[locked["chain-id"]] = {"tree": tree, "size": size}
+    return found
+
+
+def _write_store(directory, lock, blobs, root):
+    """The store of containerd, as docs/format.md describes it; what the lock says of it."""
+    store, images = directory / "stores/containerd", lock["content"]["images"]
+    short = sha256(canonical(lock["content"]))[7:]
+    alias = f"io.ociseed.seed.{short[:16]}"
+    digests = sorted({b["digest"] for i in images for b in (i["manifest"], i["config"], *i["layers"])})
+    links = {f"root/{alias}": f"/run/ociseed/seeds/{short}/stores/containerd"}
+    for number, digest in enumerate(digests):
+        if (directory / "blobs/sha256" / digest[7:]).exists():
+            links[f"blobs/{number}"] = f"../../../blobs/sha256/{digest[7:]}"
+            links[f"root/io.containerd.content.v1.content/blobs/sha256/{digest[7:]}"] = f"../../../{alias}/blobs/{number}"
+    chains = sorted(lock["layers"])
+    for number, chain in enumerate(chains):
+        links[f"layers/{number}/fs"] = f"../../../../layers/sha256/{lock['layers'][chain]['tree'][7:]}"
+    snapshots = [(ns, layer["chain-id"]) for image in images for ns in image["namespaces"] for layer in image["layers"]]
+    for number, (_, chain) in enumerate(dict.fromkeys(snapshots), start=1):
+        link = f"root/io.containerd.snapshotter.v1.overlayfs/snapshots/{number}"
+        links[link] = f"../../{alias}/layers/{chains.index(chain)}"
+    for path, target in links.items():
+        (store / path).parent.mkdir(parents=True, exist_ok=True)
+        (store / path).symlink_to(target)
+    for path, (data, mode) in DATABASES.items():
+        (store / "root" / path).parent.mkdir(parents=True, exist_ok=True)
+        (store / "root" / path).write_bytes(data)
+        (store / "root" / path).chmod(mode)
+    for path in [path for path in store.rglob("*") if path.is_dir() and not path.is_symlink()]:
+        path.chmod(DIRECTORIES.get(str(path.relative_to(store)).removeprefix("root/"), 0o755))
+    for path in store.rglob("*"):
+        os.utime(path, ns=(0, 0), follow_symlinks=False)
+    files = {f"root/{path}": {"digest": sha256(data), "size": len(data)} for path, (data, _) in DATABASES.items()}
+    return {"files": files, "options": {"root": root, "snapshotter": "overlayfs"}, "tree": sha256(listing(store))}

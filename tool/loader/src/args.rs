@@ -1,42 +1,16 @@
 //! The command line: what was typed becomes a request that the rest of the loader understands.
 
+mod help;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use ociseed_spec::Digest;
+use serde::{Deserialize, Serialize};
 
-/// Shown by `--help`.
-pub(crate) const HELP: &str = "\
-Brings a container engine to what a seed says.
-
-Usage: ociseed-loader run (--seed DIR | --archives DIR) [OPTION]...
-
-What to load:
-  --seed DIR             a seed: seed.json and an OCI image layout
-  --archives DIR         a preseed directory: DIR/<namespace>/<file>.tar
-  --expect-seed DIGEST   the sha256 that seed.json must have
-  --take-over            replace foreign records that have one of our names
-
-Engine:
-  --engine NAME          containerd [default]
-  --address SOCKET       its socket [default: /run/containerd/containerd.sock]
-  --wait SECONDS         how long to wait until it answers [default: 60]
-
-Other:
-  --run-dir DIR          where the lock file of this boot lies [default: /run/ociseed]
-  --json                 the report as JSON on standard output
-  -h, --help             this text
-  -V, --version          the version
-
-Example:
-  ociseed-loader run --seed /usr/lib/ociseed/seed
-
-Exit codes: 0 settled or done, 1 internal, 2 usage, 3 seed invalid, 4 engine not ready in time,
-6 engine or store failed, 7 a background image failed, 8 a critical image failed,
-75 another loader is running, 130 and 143 ended by a signal.
-";
+pub(crate) use help::HELP;
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +21,66 @@ pub(crate) enum Command {
     Version,
     /// Run.
     Run(Request),
+    /// Place.
+    Place(PlaceRequest),
+    /// Say what was placed.
+    Status(StatusRequest),
+}
+
+/// What `place` is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PlaceRequest {
+    /// The seed.
+    pub(crate) seed: PathBuf,
+    /// The seed of the other slot.
+    pub(crate) previous: Option<PathBuf>,
+    /// The digest that the lock must have.
+    pub(crate) expect: Option<Digest>,
+    /// The engine's root, where it is not what the lock says.
+    pub(crate) root: Option<PathBuf>,
+    /// Who vouches for the seed.
+    pub(crate) trust: Trust,
+    /// How long to wait for the seed.
+    pub(crate) wait: Duration,
+    /// What lasts as long as the boot.
+    pub(crate) run_dir: PathBuf,
+    /// What outlives it.
+    pub(crate) state_dir: PathBuf,
+    /// Whether the report goes to standard output.
+    pub(crate) json: bool,
+}
+
+/// Who vouches for the bytes that engines read later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Trust {
+    /// The kernel, at each read.
+    Verity,
+    /// The loader, once.
+    #[default]
+    Sealed,
+    /// Nobody.
+    Unchecked,
+}
+
+impl Trust {
+    /// Returns its word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Verity => "verity",
+            Self::Sealed => "sealed",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// What `status` is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StatusRequest {
+    /// Where `place` left its report.
+    pub(crate) run_dir: PathBuf,
+    /// Whether it goes out as it is.
+    pub(crate) json: bool,
 }
 
 /// What `run` is asked for.
@@ -99,8 +133,19 @@ struct LowArgs {
     wait: Option<u64>,
     run_dir: Option<PathBuf>,
     take_over: bool,
+    previous_seed: Option<PathBuf>,
+    root: Option<PathBuf>,
+    trust: Option<String>,
+    state_dir: Option<PathBuf>,
     json: bool,
+    /// The flags that were typed and are not for every command.
+    typed: Vec<&'static str>,
 }
+
+/// What each command takes of the flags that are not for all.
+const OF_RUN: [&str; 7] = ["seed", "archives", "expect-seed", "engine", "address", "wait", "take-over"];
+const OF_PLACE: [&str; 8] =
+    ["seed", "expect-seed", "engine", "wait", "previous-seed", "root", "trust", "state-dir"];
 
 /// Reads a command line, without the program's name.
 ///
@@ -118,7 +163,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             Err(error) => return Err(UsageError(error.to_string())),
         }
     }
-    low.request().map(Command::Run)
+    low.command()
 }
 
 impl LowArgs {
@@ -129,31 +174,84 @@ impl LowArgs {
             Short('h') | Long("help") => return Ok(Some(Typed::Help)),
             Short('V') | Long("version") => return Ok(Some(Typed::Version)),
             Value(word) if self.command.is_none() => self.command = Some(word.string()?),
-            Long("seed") => self.seed = Some(parser.value()?.into()),
-            Long("archives") => self.archives = Some(parser.value()?.into()),
-            Long("expect-seed") => self.expect_seed = Some(parser.value()?.parse()?),
-            Long("engine") => self.engine = Some(parser.value()?.string()?),
-            Long("address") => self.address = Some(parser.value()?.into()),
-            Long("wait") => self.wait = Some(parser.value()?.parse()?),
+            Long("seed") => self.seed = Some(self.path("seed", parser)?),
+            Long("archives") => self.archives = Some(self.path("archives", parser)?),
+            Long("previous-seed") => self.previous_seed = Some(self.path("previous-seed", parser)?),
+            Long("root") => self.root = Some(self.path("root", parser)?),
+            Long("state-dir") => self.state_dir = Some(self.path("state-dir", parser)?),
+            Long("address") => self.address = Some(self.path("address", parser)?),
+            Long("expect-seed") => self.expect_seed = Some(self.value("expect-seed", parser)?.parse()?),
+            Long("engine") => self.engine = Some(self.value("engine", parser)?.string()?),
+            Long("trust") => self.trust = Some(self.value("trust", parser)?.string()?),
+            Long("wait") => self.wait = Some(self.value("wait", parser)?.parse()?),
             Long("run-dir") => self.run_dir = Some(parser.value()?.into()),
-            Long("take-over") => self.take_over = true,
+            Long("take-over") => {
+                self.typed.push("take-over");
+                self.take_over = true;
+            }
             Long("json") => self.json = true,
             other => return Err(other.unexpected()),
         }
         Ok(Some(Typed::Flag))
     }
 
-    fn request(self) -> Result<Request, UsageError> {
-        let wrong = |text: &str| Err(UsageError(text.to_owned()));
-        match self.command.as_deref() {
-            Some("run") => {}
-            Some(other) => return wrong(&format!("unknown command `{other}`: expected `run`")),
-            None => return wrong("no command: expected `run`"),
+    /// Takes the value of a flag that is not for every command.
+    fn value(&mut self, name: &'static str, parser: &mut lexopt::Parser) -> Result<OsString, lexopt::Error> {
+        self.typed.push(name);
+        parser.value()
+    }
+
+    fn path(&mut self, name: &'static str, parser: &mut lexopt::Parser) -> Result<PathBuf, lexopt::Error> {
+        self.value(name, parser).map(PathBuf::from)
+    }
+
+    fn command(self) -> Result<Command, UsageError> {
+        let expected = "expected `place`, `run` or `status`";
+        let command = self.command.clone().ok_or_else(|| UsageError(format!("no command: {expected}")))?;
+        let flags: &[&str] = match command.as_str() {
+            "run" => &OF_RUN,
+            "place" => &OF_PLACE,
+            "status" => &[],
+            other => return wrong(format!("unknown command `{other}`: {expected}")),
+        };
+        if let Some(flag) = self.typed.iter().find(|flag| !flags.contains(flag)) {
+            return wrong(format!("`--{flag}` is not for `{command}`"));
         }
         let engine = self.engine.as_deref().unwrap_or("containerd");
         if engine != "containerd" {
-            return wrong(&format!("unknown engine `{engine}`: expected `containerd`"));
+            return wrong(format!("unknown engine `{engine}`: expected `containerd`"));
         }
+        match command.as_str() {
+            "run" => self.run().map(Command::Run),
+            "place" => self.place().map(Command::Place),
+            _ => Ok(Command::Status(StatusRequest { json: self.json, run_dir: run_dir(self.run_dir) })),
+        }
+    }
+
+    fn place(self) -> Result<PlaceRequest, UsageError> {
+        let trust = match self.trust.as_deref() {
+            Some("verity") => Trust::Verity,
+            None | Some("sealed") => Trust::Sealed,
+            Some("unchecked") => Trust::Unchecked,
+            Some(other) => {
+                return wrong(format!("unknown trust `{other}`: expected `verity`, `sealed` or `unchecked`"));
+            }
+        };
+        let Some(seed) = self.seed else { return wrong("`--seed SEED` is needed") };
+        Ok(PlaceRequest {
+            seed,
+            previous: self.previous_seed,
+            expect: self.expect_seed,
+            root: self.root,
+            trust,
+            wait: wait(self.wait),
+            run_dir: run_dir(self.run_dir),
+            state_dir: self.state_dir.unwrap_or_else(|| "/var/lib/ociseed".into()),
+            json: self.json,
+        })
+    }
+
+    fn run(self) -> Result<Request, UsageError> {
         let from = match (self.seed, self.archives) {
             (Some(seed), None) => From::Seed(seed, self.expect_seed),
             (None, Some(_)) if self.expect_seed.is_some() => return wrong("`--expect-seed` needs `--seed`"),
@@ -164,12 +262,24 @@ impl LowArgs {
         Ok(Request {
             from,
             address: self.address.unwrap_or_else(|| "/run/containerd/containerd.sock".into()),
-            wait: Duration::from_secs(self.wait.unwrap_or(60)),
-            run_dir: self.run_dir.unwrap_or_else(|| "/run/ociseed".into()),
+            wait: wait(self.wait),
+            run_dir: run_dir(self.run_dir),
             take_over: self.take_over,
             json: self.json,
         })
     }
+}
+
+fn wrong<T>(text: impl Into<String>) -> Result<T, UsageError> {
+    Err(UsageError(text.into()))
+}
+
+fn wait(seconds: Option<u64>) -> Duration {
+    Duration::from_secs(seconds.unwrap_or(60))
+}
+
+fn run_dir(typed: Option<PathBuf>) -> PathBuf {
+    typed.unwrap_or_else(|| "/run/ociseed".into())
 }
 
 #[cfg(test)]
@@ -187,6 +297,21 @@ mod tests {
         assert_eq!(request.address, PathBuf::from("/run/containerd/containerd.sock"));
         assert_eq!((request.wait, request.run_dir), (Duration::from_secs(60), "/run/ociseed".into()));
         assert!(!request.take_over && !request.json);
+        let Ok(Command::Place(request)) = words("place --seed LABEL=s") else { panic!("a good line") };
+        let expected = PlaceRequest {
+            seed: "LABEL=s".into(),
+            previous: None,
+            expect: None,
+            root: None,
+            trust: Trust::Sealed,
+            wait: Duration::from_secs(60),
+            run_dir: "/run/ociseed".into(),
+            state_dir: "/var/lib/ociseed".into(),
+            json: false,
+        };
+        assert_eq!(request, expected);
+        let Ok(Command::Status(request)) = words("status --json") else { panic!("a good line") };
+        assert_eq!(request, StatusRequest { run_dir: "/run/ociseed".into(), json: true });
     }
 
     #[test]
@@ -201,6 +326,13 @@ mod tests {
             ("run --seed a --wait soon", "soon"),
             ("run --seed a more", "more"),
             ("run --seed a --turbo", "--turbo"),
+            ("place", "`--seed SEED` is needed"),
+            ("place --seed a --trust me", "unknown trust `me`"),
+            ("place --seed a --archives b", "`--archives` is not for `place`"),
+            ("place --seed a --take-over", "`--take-over` is not for `place`"),
+            ("place --seed a --engine docker", "unknown engine `docker`"),
+            ("run --seed a --root b", "`--root` is not for `run`"),
+            ("status --seed a", "`--seed` is not for `status`"),
         ];
         for (line, word) in cases {
             let message = words(line).expect_err(line).to_string();

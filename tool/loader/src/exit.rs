@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Seed,
     /// The engine did not answer in time.
     NotReady,
+    /// There is too little space, found before anything was written.
+    NoSpace,
     /// The engine or its store failed.
     Engine,
     /// Background images failed.
@@ -36,6 +38,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Seed => 3,
             Self::NotReady => 4,
+            Self::NoSpace => 5,
             Self::Engine => 6,
             Self::Background => 7,
             Self::Critical => 8,

@@ -48,6 +48,8 @@ pub(crate) struct Seed {
     pub(crate) path: PathBuf,
     /// Its directory.
     pub(crate) dir: Dir,
+    /// The digest of its lock.
+    pub(crate) digest: Digest,
     /// Its lock.
     pub(crate) lock: Lock,
 }
@@ -66,7 +68,7 @@ pub(crate) fn read(path: &Path, expected: &[Digest]) -> Result<Seed, SeedError> 
         return Err(SeedError::Expected { place: lock_place, expected, found: digest });
     }
     let lock = Lock::parse(&bytes).map_err(|error| SeedError::Lock(lock_place, error))?;
-    Ok(Seed { path: path.to_owned(), dir, lock })
+    Ok(Seed { path: path.to_owned(), dir, digest, lock })
 }
 
 /// Opens a seed as a source of images.
@@ -74,7 +76,7 @@ pub(crate) fn read(path: &Path, expected: &[Digest]) -> Result<Seed, SeedError> 
 /// # Errors
 /// As [`read`]; it is no image layout.
 pub(crate) fn open(path: &Path, expected: &[Digest]) -> Result<Source, SeedError> {
-    let Seed { path, dir, lock } = read(path, expected)?;
+    let Seed { path, dir, lock, .. } = read(path, expected)?;
     let owner = lock.seed_id().to_string();
     let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), path.display().to_string())?));
     let of_class = |class| lock.content.images.iter().filter(move |image| image.class == class);

@@ -1,0 +1,163 @@
+"""Where `ociseed-loader place` finds seeds: image files, devices, labels of file systems and of partitions, now or a little later."""
+
+import json
+import os
+import struct
+import subprocess
+import threading
+import time
+import uuid
+import zlib
+from pathlib import Path
+
+import loader_seed as seed
+import rig
+from place_case import PlaceCase, all_but_whiteouts, erofs, tree_of
+
+SECTOR = 512
+FIRST = 2048
+
+
+def partitioned(image, file, name):
+    """A disk with a GUID partition table (UEFI 2.10, 5.3) of one partition, which holds an image."""
+    sectors = -(-image.stat().st_size // SECTOR)
+    last = FIRST + sectors - 1
+    kind = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4").bytes_le
+    entry = struct.pack("<16s16sQQQ72s", kind, uuid.uuid4().bytes_le, FIRST, last, 0, name.encode("utf-16-le"))
+    entries = entry.ljust(128 * 128, b"\0")
+    total = last + 1 + 33
+
+    def header(at, other, table):
+        fields = [b"EFI PART", 0x10000, 92, 0, 0, at, other, 34, total - 34, b"g" * 16, table, 128, 128, zlib.crc32(entries)]
+        packed = struct.pack("<8sIIIIQQQQ16sQIII", *fields)
+        fields[3] = zlib.crc32(packed)
+        return struct.pack("<8sIIIIQQQQ16sQIII", *fields).ljust(SECTOR, b"\0")
+
+    protective = struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff" * 3, 1, total - 1)
+    with open(file, "wb") as out:
+        out.write(bytes(446) + protective + bytes(48) + b"\x55\xaa" + header(1, total - 1, 2) + entries)
+        out.seek(FIRST * SECTOR)
+        out.write(image.read_bytes())
+        out.seek((total - 33) * SECTOR)
+        out.write(entries + header(total - 1, 1, total - 33))
+    return file
+
+
+class Media(PlaceCase):
+    """Every way to a seed gives the same root."""
+
+    # mkfs.erofs marks directories with whiteouts by an xattr of its own, which no layer has.
+    extra = staticmethod(all_but_whiteouts)
+
+    def setUp(self):
+        super().setUp()
+        self.label = f"s{os.getpid()}{time.monotonic_ns() % 10**6}"
+        self.image = erofs(self.seed, self.directory / "seed image.erofs", self.label)
+
+    def assert_from(self, source, medium, *arguments):
+        placed = self.place("--trust", "sealed", *arguments, source=source)
+        found = placed.report["seed"]
+        self.assertEqual((found["medium"], found["checked"]), (str(medium), "hashed"))
+        self.assertEqual(placed.engine["outcome"], "placed")
+        self.assertEqual(tree_of(self.root), self.expected)
+        self.assertEqual(os.readlink(self.link), found["path"])
+        self.assertEqual(Path(found["path"]).parent, self.run_dir / "media")
+        self.assertTrue((self.link / "seed.json").exists())
+        (line,) = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {escaped(found['path'])} " in line]
+        self.assertLessEqual({"ro", "nosuid", "nodev"}, set(line.split()[3].split(",")), line)
+        return placed, line
+
+    def test_an_image_file(self):
+        placed, _ = self.assert_from(self.image, self.image)
+        self.assertTrue(placed.report["seed"]["path"].endswith("seed%20image.erofs"), placed.report)
+        # What is mounted already is used again, and what was found right is known again.
+        again = self.place(source=self.image)
+        self.assertEqual((again.report["seed"]["checked"], again.engine["outcome"]), ("noted", "kept"))
+        self.assertEqual(len(rig.mounts_below(self.directory)), 1)
+
+    def test_an_image_file_by_a_loop_device(self):
+        # A kernel that mounts no files says so; strace lets this one say it at the first mount.
+        trace = ["strace", "-f", "-o", self.directory / "trace", "-e", "trace=mount,ioctl", "-e", "inject=mount:error=ENOTBLK:when=1"]
+        placed = self.place(source=self.image, tracer=trace)
+        self.assertEqual(tree_of(self.root), self.expected)
+        self.assertIn("LOOP_CONFIGURE", (self.directory / "trace").read_text())
+        source = rig.run(["findmnt", "-n", "-o", "SOURCE", placed.report["seed"]["path"]]).stdout.strip()
+        self.assertRegex(source, "^/dev/loop[0-9]+$")
+        self.assertEqual(self.place(source=self.image).report["seed"]["checked"], "noted")
+        # The device goes with the mount.
+        rig.run(["umount", placed.report["seed"]["path"]])
+        listed = rig.run(["losetup", "--noheadings", "--output", "BACK-FILE"]).stdout
+        self.assertNotIn(str(self.image), listed)
+
+    def test_what_was_mounted_for_a_seed_that_is_refused_is_unmounted(self):
+        for arguments in (["--expect-seed", seed.sha256(b"")], ["--trust", "verity"]):
+            self.place(*arguments, source=self.image, expect=3)
+            self.assertEqual(rig.mounts_below(self.directory), [])
+            self.assert_untouched()
+
+    def test_something_else_is_mounted(self):
+        self.place(source=self.image)
+        (mounted,) = rig.mounts_below(self.directory)
+        rig.run(["umount", mounted])
+        self.mount(mounted)
+        self.assertIn("something else than", self.place(source=self.image, expect=3).log)
+
+    def test_a_device(self):
+        with self.loop_device(self.image) as device:
+            self.assert_from(device, device)
+            rig.unmount_below(self.directory)
+
+    def test_a_label(self):
+        with self.loop_device(self.image) as device:
+            self.assert_from(f"LABEL={self.label}", device)
+            rig.unmount_below(self.directory)
+            with self.loop_device(self.image) as other:
+                log = self.place(source=f"LABEL={self.label}", expect=3).log
+                self.assertIn(f"is the label of several devices: {', '.join(sorted([device, other]))}", log)
+
+    def test_the_label_of_a_partition(self):
+        name = f"the {self.label}"
+        disk = partitioned(self.image, self.directory / "disk", name)
+        with self.loop_device(disk) as device:
+            rig.run(["partx", "--add", device])
+            partition = Path(f"{device}p1")
+            uevent = Path("/sys/class/block", partition.name, "uevent")
+            # Linux says the name of what it found in a table by itself; this partition it was told of by partx.
+            said = self.directory / "uevent"
+            said.write_text(uevent.read_text() + f"PARTNAME={name}\n")
+            rig.run(["mount", "--bind", said, uevent.resolve()])
+            for source in (f"PARTLABEL={name}", f"LABEL={self.label}"):
+                with self.subTest(source):
+                    self.assert_from(source, partition)
+                    rig.unmount_below(self.directory)
+                    rig.run(["rm", "-r", self.root, self.state])
+            self.place(source=f"PARTLABEL={self.label}", expect=3)
+            rig.run(["umount", uevent.resolve()])
+            rig.run(["partx", "--delete", device])
+
+    def test_a_medium_that_comes_late(self):
+        late = self.directory / "late.erofs"
+        timer = threading.Timer(1, lambda: os.rename(self.image, late))
+        timer.start()
+        placed, _ = self.assert_from(late, late, "--wait", "20")
+        self.assertGreater(placed.seconds, 0.9)
+        timer.join()
+        rig.unmount_below(self.directory)
+        rig.run(["rm", "-r", self.root, self.state])
+        command = self.command("--wait", "20", source=f"LABEL={self.label}")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        with self.loop_device(late):
+            report = json.loads(process.communicate(timeout=30)[0])
+            self.assertEqual(report["exit-code"], 0)
+            self.assertEqual(tree_of(self.root), self.expected)
+            rig.unmount_below(self.directory)
+
+    def test_it_is_waited_for_as_long_as_was_said(self):
+        start = time.monotonic()
+        self.place("--wait", "1", source="LABEL=nonexistent", expect=3)
+        self.assertGreater(time.monotonic() - start, 1)
+
+
+def escaped(path):
+    return str(path).replace(" ", "\\040")

@@ -1,0 +1,264 @@
+//! An engine's root: whether a store can be placed there, and how a copy takes its place.
+//!
+//! A root that is not there or empty is taken as a whole. One that is a mount point or has other files gets the pieces of the store one by
+//! one, that with the engine's database last, without which the engine finds nothing. A `place` that was killed leaves a copy that
+//! the next one removes, or pieces that it finds to be what it would put there.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Stat, StatxAttributes, StatxFlags, Uid};
+use rustix::io::Errno;
+
+use super::store::likeness;
+use super::walk::{Names, open_host};
+
+/// The directory of containerd's database; only with that it knows of anything.
+const DATABASE: &str = "io.containerd.metadata.v1.bolt";
+
+/// Where a copy is made; behind it comes the root's name where it is made beside the root.
+const STAGE: &str = ".ociseed-place";
+
+/// What containerd gives a root that it makes itself.
+const ROOT_MODE: u32 = 0o711;
+
+/// What can be done with a root.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// Nothing: the engine has been here.
+    Used(String),
+    /// Nothing: something is there that is not the store's.
+    Foreign(String),
+    /// The store can be placed there.
+    Fresh(Way),
+}
+
+/// How a copy takes its place.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// As a whole, with mode and owner of an empty directory.
+    Whole(Option<Stat>),
+    /// Piece by piece; these are there already.
+    Pieces(Vec<OsString>),
+}
+
+/// A root by its place.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// Where it is, with no link as its last part.
+    pub(crate) path: PathBuf,
+    parent: PathBuf,
+    name: OsString,
+}
+
+impl Root {
+    /// Finds a root; a symbolic link in its place is followed, once.
+    ///
+    /// # Errors
+    /// It has no name, or is a link to a link.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let path = match fs::read_link(&path) {
+            Ok(target) => path.parent().unwrap_or(&path).join(target),
+            Err(_) => path,
+        };
+        let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
+        if fs::read_link(&path).is_ok() {
+            return Err(invalid("it is a symbolic link to a symbolic link"));
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(invalid("it is no directory below another one"));
+        };
+        Ok(Self { parent: parent.to_owned(), name: name.to_owned(), path })
+    }
+
+    fn beside(&self) -> PathBuf {
+        let mut name = OsString::from(STAGE);
+        name.push("-");
+        name.push(&self.name);
+        self.parent.join(name)
+    }
+
+    fn inside(&self) -> PathBuf {
+        self.path.join(STAGE)
+    }
+
+    /// Removes copies of those that were killed.
+    ///
+    /// # Errors
+    /// They cannot be removed.
+    pub(crate) fn clean(&self) -> io::Result<()> {
+        for stage in [self.beside(), self.inside()] {
+            remove(&stage)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out what can be done with the root, given the skeleton that would be placed.
+    ///
+    /// # Errors
+    /// It is no directory, or something cannot be read.
+    pub(crate) fn look(&self, skeleton: &OwnedFd) -> io::Result<Look> {
+        if self.path.join(DATABASE).join("meta.db").symlink_metadata().is_ok() {
+            return Ok(Look::Used(format!("it has `{DATABASE}/meta.db`")));
+        }
+        let dir = match open_host(&self.path) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Look::Fresh(Way::Whole(None)));
+            }
+            Err(error) => return Err(error),
+        };
+        if Names::of(&dir)?.is_empty() && !self.is_mount_point()? {
+            return Ok(Look::Fresh(Way::Whole(Some(rustix::fs::fstat(&dir)?))));
+        }
+        let mut there = Vec::new();
+        for piece in Names::of(skeleton)?.iter() {
+            let shown = ociseed_spec::shown(piece);
+            match likeness(&dir, piece)? {
+                None => {}
+                Some(found) if Some(found) == likeness(skeleton, piece)? => {
+                    there.push(OsStr::from_bytes(piece).to_owned());
+                }
+                Some(_) if is_empty(&self.path.join(OsStr::from_bytes(piece))) => {}
+                Some(_) => return Ok(Look::Foreign(format!("its `{shown}` is not the store's"))),
+            }
+        }
+        Ok(Look::Fresh(Way::Pieces(there)))
+    }
+
+    fn is_mount_point(&self) -> io::Result<bool> {
+        let of =
+            |path: &Path| rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+        let (root, parent) = (of(&self.path)?, of(&self.parent)?);
+        // Linux says so since 5.8; before, a mount of the same file system is not known, and refuses to be renamed over.
+        Ok(root.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+            || (root.stx_dev_major, root.stx_dev_minor) != (parent.stx_dev_major, parent.stx_dev_minor))
+    }
+
+    /// Opens the directory nearest to the root that is there, which has the file system that the root will be on.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn nearest(&self) -> io::Result<OwnedFd> {
+        let mut at = self.path.as_path();
+        loop {
+            match (open_host(at), at.parent()) {
+                (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => at = above,
+                (result, _) => return result,
+            }
+        }
+    }
+
+    /// Makes the place where a copy can be made.
+    ///
+    /// # Errors
+    /// The root, or the directory that it is in, cannot be written.
+    pub(crate) fn stage(&self, way: Way) -> io::Result<Stage<'_>> {
+        let (mut path, mut way) = (self.beside(), way);
+        if let Way::Whole(_) = way {
+            DirBuilder::new().recursive(true).mode(0o755).create(&self.parent)?;
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                // Where only the root may be written, it is taken as one that is not empty.
+                Err(error) if is_forbidden(&error) && matches!(way, Way::Whole(Some(_))) => {
+                    way = Way::Pieces(Vec::new());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Way::Pieces(_) = way {
+            path = self.inside();
+            DirBuilder::new().mode(0o700).create(&path)?;
+        }
+        let dir = open_host(&path)?;
+        Ok(Stage { root: self, way, path, dir, taken: false })
+    }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    let forbidden = [Errno::ROFS, Errno::ACCESS, Errno::PERM];
+    forbidden.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A copy that is not in its place yet; removed when it is dropped before.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    root: &'a Root,
+    way: Way,
+    path: PathBuf,
+    /// Its directory.
+    pub(crate) dir: OwnedFd,
+    taken: bool,
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        if !self.taken {
+            // What stays is removed by the next `place`.
+            let _ = remove(&self.path);
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// Lets the copy take its place, once all of it is on the disk.
+    ///
+    /// # Errors
+    /// The root cannot be written; then the next `place` goes on.
+    pub(crate) fn take_place(mut self) -> io::Result<()> {
+        match &self.way {
+            Way::Whole(existing) => self.as_a_whole(existing.as_ref())?,
+            Way::Pieces(there) => self.by_pieces(there)?,
+        }
+        self.taken = true;
+        Ok(())
+    }
+
+    fn as_a_whole(&self, existing: Option<&Stat>) -> io::Result<()> {
+        let bits = existing.map_or(ROOT_MODE, |stat| stat.st_mode & 0o7777);
+        if let Some(stat) = existing {
+            let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+            rustix::fs::fchown(&self.dir, Some(uid), Some(gid))?;
+        }
+        rustix::fs::fchmod(&self.dir, Mode::from_raw_mode(bits))?;
+        rustix::fs::syncfs(&self.dir)?;
+        // Replaces an empty directory, and nothing else.
+        fs::rename(&self.path, &self.root.path)?;
+        Ok(rustix::fs::fsync(open_host(&self.root.parent)?)?)
+    }
+
+    fn by_pieces(&self, there: &[OsString]) -> io::Result<()> {
+        let root = open_host(&self.root.path)?;
+        rustix::fs::syncfs(&self.dir)?;
+        let names = Names::of(&self.dir)?;
+        let (last, first): (Vec<&[u8]>, Vec<&[u8]>) =
+            names.iter().partition(|name| *name == DATABASE.as_bytes());
+        for names in [first, last] {
+            for name in
+                names.into_iter().map(OsStr::from_bytes).filter(|name| !there.iter().any(|t| t == name))
+            {
+                rustix::fs::renameat(&self.dir, name, &root, name)?;
+            }
+            // The database is not there before what it names is.
+            rustix::fs::fsync(&root)?;
+        }
+        remove(&self.path)
+    }
+}

@@ -1,0 +1,160 @@
+//! Who vouches for what an engine reads from a seed later: the kernel, this program, or nobody.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use serde::{Deserialize, Serialize};
+
+use super::{mounts, noted, sealed};
+use crate::args::Trust;
+use crate::exit::Exit;
+use crate::seed::Seed;
+use crate::stop::Stop;
+use crate::talk::{Talk, chain};
+
+/// How often a file system may lie in a file of another one.
+const DEPTH: usize = 4;
+
+/// How a seed was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Checked {
+    /// The kernel checks each read.
+    Kernel,
+    /// All of it was hashed just now.
+    Hashed,
+    /// All of it was hashed at an earlier boot.
+    Noted,
+    /// Not at all.
+    No,
+}
+
+impl Checked {
+    /// Returns its word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Hashed => "hashed",
+            Self::Noted => "noted",
+            Self::No => "no",
+        }
+    }
+}
+
+/// Trusts a seed as it was asked for; returns how it was checked, and how many bytes were hashed for that.
+///
+/// # Errors
+/// It is not to be trusted.
+pub(crate) fn trust(
+    seed: &Seed,
+    trust: Trust,
+    state_dir: &Path,
+    talk: &Talk,
+) -> Result<(Checked, u64), Stop> {
+    match trust {
+        Trust::Verity => kernel(seed).map(|()| (Checked::Kernel, 0)),
+        Trust::Unchecked => Ok((Checked::No, 0)),
+        Trust::Sealed => hash_once(seed, state_dir, talk),
+    }
+}
+
+fn hash_once(seed: &Seed, state_dir: &Path, talk: &Talk) -> Result<(Checked, u64), Stop> {
+    let unreadable = |error: io::Error| {
+        Stop::saying(Exit::Seed, format!("cannot read `{}`: {error}", seed.path.display()))
+    };
+    let medium = noted::medium(seed).map_err(unreadable)?;
+    let notes = noted::Notes::new(state_dir, &seed.digest);
+    if notes.has(&medium) {
+        return Ok((Checked::Noted, 0));
+    }
+    let findings = sealed::check(seed);
+    if !findings.problems.is_empty() {
+        let path = seed.path.display();
+        let errors = findings.problems.iter().map(|problem| format!("`{path}`: {problem}")).collect();
+        return Err(Stop::naming(Exit::Seed, errors));
+    }
+    if let Err(error) = notes.add(&medium) {
+        // The seed is as good without; it is hashed again at the next boot.
+        talk.warning(&chain(&error));
+    }
+    Ok((Checked::Hashed, findings.bytes))
+}
+
+/// Looks whether the kernel checks what it reads of a seed.
+///
+/// # Errors
+/// It does not, or that cannot be found out.
+pub(crate) fn kernel(seed: &Seed) -> Result<(), Stop> {
+    let path = seed.path.display();
+    let untrusted =
+        |reason: String| Stop::saying(Exit::Seed, format!("`{path}`: nothing verifies it: {reason}"));
+    let stat = rustix::fs::fstat(&seed.dir).map_err(|error| untrusted(error.to_string()))?;
+    let mut device = stat.st_dev;
+    for _ in 0..DEPTH {
+        if is_verity_device(Path::new("/sys/dev/block"), device) {
+            return Ok(());
+        }
+        let Some(file) = mounts::file_behind(device) else { break };
+        let stat = rustix::fs::statx(CWD, &file, AtFlags::empty(), StatxFlags::BASIC_STATS)
+            .map_err(|error| untrusted(format!("`{}`: {error}", file.display())))?;
+        if stat.stx_attributes.contains(StatxAttributes::VERITY) {
+            return Ok(());
+        }
+        device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    }
+    Err(untrusted("it is on no dm-verity device and in no file with fs-verity".to_owned()))
+}
+
+/// device-mapper names its devices for what they are (`DM_UUID_PREFIX`, cryptsetup's and systemd's veritysetup).
+fn is_verity_device(sys: &Path, device: u64) -> bool {
+    let uuid = std::fs::read(sys.join(mounts::number(device)).join("dm/uuid"));
+    uuid.is_ok_and(|uuid| uuid.starts_with(b"CRYPT-VERITY-"))
+}
+
+/// Returns the file system that something open is on, to be told from others at the next boot.
+///
+/// # Errors
+/// The kernel does not say.
+pub(super) fn file_system(dir: &OwnedFd) -> io::Result<(String, u64)> {
+    let (stat, vfs) = (rustix::fs::fstat(dir)?, rustix::fs::fstatvfs(dir)?);
+    let kind = rustix::fs::fstatfs(dir)?.f_type;
+    let size = vfs.f_blocks.saturating_mul(vfs.f_frsize);
+    // The numbers of loop devices and of mounts of files are those of the boot; the file's are not.
+    let device = match mounts::file_behind(stat.st_dev) {
+        Some(file) => {
+            let stat = rustix::fs::stat(&file)?;
+            format!("{}/{}", mounts::number(stat.st_dev), stat.st_ino)
+        }
+        None => mounts::number(stat.st_dev),
+    };
+    Ok((format!("{kind:x} {device}"), size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_verity_devices_of_device_mapper_are_verified() {
+        let sys = std::env::temp_dir().join(format!("ociseed-trust-{}", std::process::id()));
+        let device = rustix::fs::makedev(254, 3);
+        let cases = [
+            (Some("CRYPT-VERITY-0c3f-root\n"), true),
+            (Some("CRYPT-LUKS2-0c3f-root\n"), false),
+            (Some("LVM-CRYPT-VERITY-\n"), false),
+            (Some(""), false),
+            (None, false),
+        ];
+        for (uuid, expected) in cases {
+            let dm = sys.join("254:3/dm");
+            std::fs::create_dir_all(&dm).expect("a directory");
+            if let Some(uuid) = uuid {
+                std::fs::write(dm.join("uuid"), uuid).expect("a file");
+            }
+            assert_eq!(is_verity_device(&sys, device), expected, "{uuid:?}");
+            std::fs::remove_dir_all(&sys).expect("removed");
+        }
+    }
+}
