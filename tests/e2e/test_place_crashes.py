@@ -1,0 +1,124 @@
+"""`ociseed-loader place` killed at every call that changes something: the engine finds nothing or all, and the next one ends right."""
+
+import collections
+import os
+import signal
+
+import rig
+from build_case import calls_of
+from place_case import DATABASE, PlaceCase, all_but_whiteouts, erofs, tree_of
+
+OPENING = ("open", "openat", "openat2", "creat")
+CHANGING = (
+    *("write", "writev", "pwrite64", "copy_file_range", "sendfile", "ftruncate", "fallocate", "ioctl", "flock"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
+    *("mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat"),
+    *("fsync", "fdatasync", "syncfs", "mount", "umount2"),
+)
+
+
+class Kills(PlaceCase):
+    """Each kind of root that is placed, and of what a killed one can leave."""
+
+    # As in test_place_media.py.
+    extra = staticmethod(all_but_whiteouts)
+
+    def setUp(self):
+        super().setUp()
+        self.hit = collections.Counter()
+        # What strace makes the kernel refuse besides.
+        self.faults = []
+
+    def reset(self, kind):
+        """Makes everything as it was before the first `place`."""
+        rig.unmount_below(self.directory)
+        rig.run(["rm", "-rf", "--", self.parent, self.run_dir, self.state])
+        self.parent.mkdir()
+        if kind == "empty":
+            self.root.mkdir(mode=0o750)
+            os.chown(self.root, 7, 8)
+        elif kind == "mount point":
+            self.mount(self.root)
+        elif kind == "foreign":
+            (self.root / "lost+found").mkdir(parents=True)
+
+    def points(self, source):
+        """Where to kill: (call, which one of its thread)."""
+        trace = self.directory / "trace"
+        tracer = ["strace", "-qq", "-f", "-o", trace, "-e", f"trace={','.join((*CHANGING, *OPENING))}", *self.faults]
+        self.place(source=source, tracer=tracer)
+        calls = [call for call in calls_of(trace) if call.name in CHANGING or call.creates()]
+        return sorted({(call.name, call.number) for call in calls})
+
+    def kill_everywhere(self, kind, source=None, but=()):
+        self.reset(kind)
+        points = [point for point in self.points(source) if point not in but]
+        undisturbed = tree_of(self.root)
+        self.assertLessEqual(self.expected.items(), undisturbed.items())
+        for point in points:
+            with self.subTest(kind=kind, point=point):
+                self.reset(kind)
+                self.kill(point, source)
+                # The engine goes by its database; where that is there, all that it names is.
+                if (self.root / DATABASE / "meta.db").exists():
+                    found = tree_of(self.root)
+                    self.assertLessEqual(self.expected.items(), found.items())
+                self.place(source=source)
+                self.assertEqual(tree_of(self.root), undisturbed)
+                self.assert_nothing_left()
+                self.assertTrue((self.link / "seed.json").exists())
+        print(f"\nplace, {kind}: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
+        self.assertEqual(self.hit.total(), len(points))
+
+    def kill(self, point, source):
+        name, number = point
+        tracer = ["strace", "-qq", "-f", "-o", "/dev/null", *(self.faults if name != "mount" else [])]
+        tracer += ["-e", f"inject={name}:signal=KILL:when={number}"]
+        result = rig.run([*tracer, *self.command(source=source)], check=False)
+        if result.returncode == -signal.SIGKILL or result.returncode == 128 + signal.SIGKILL:
+            self.hit[name] += 1
+
+    def test_a_root_that_is_not_there(self):
+        self.kill_everywhere("absent")
+
+    def test_an_empty_root(self):
+        self.kill_everywhere("empty")
+
+    def test_a_mount_point(self):
+        self.kill_everywhere("mount point")
+
+    def test_a_root_with_foreign_files(self):
+        self.kill_everywhere("foreign")
+
+    def test_from_an_image_file(self):
+        self.kill_everywhere("absent", erofs(self.seed, self.directory / "seed.erofs"))
+
+    def test_from_an_image_file_by_a_loop_device(self):
+        # As a kernel does that mounts no files; where a mount is killed, only the first, which then needs no device.
+        self.faults = ["-e", "inject=mount:error=ENOTBLK:when=1"]
+        self.kill_everywhere("absent", erofs(self.seed, self.directory / "seed.erofs"), but=[("mount", 2)])
+
+    def test_what_a_killed_one_left_is_killed_again(self):
+        """A `place` that tidies up and goes on is killed as well."""
+        self.reset("foreign")
+        points = self.points(None)
+        undisturbed = tree_of(self.root)
+        rename = max(number for name, number in points if name in ("renameat", "renameat2"))
+        name = next(name for name, number in points if name in ("renameat", "renameat2") and number == rename)
+        self.reset("foreign")
+        self.kill((name, rename), None)
+        again = rig.scratch_directory("again") / "var"
+        self.addCleanup(rig.run, ["rm", "-rf", "--", again.parent])
+        rig.run(["cp", "-a", self.parent, again])
+        seconds = self.points(None)
+        self.hit.clear()
+        for point in seconds:
+            with self.subTest(point=point):
+                rig.run(["rm", "-rf", self.parent, self.run_dir, self.state])
+                rig.run(["cp", "-a", again, self.parent])
+                self.kill(point, None)
+                self.place()
+                self.assertEqual(tree_of(self.root), undisturbed)
+                self.assert_nothing_left()
+        print(f"\nplace, after a kill: {self.hit.total()} of {len(seconds)} killed: {dict(sorted(self.hit.items()))}", flush=True)
+        self.assertEqual(self.hit.total(), len(seconds))
