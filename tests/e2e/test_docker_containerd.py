@@ -7,7 +7,7 @@ import json
 import tarfile
 import unittest
 
-import linked
+import placed
 import probe
 import probe_image
 import rig
@@ -144,18 +144,41 @@ class Imported(Tests, Case):
         self.assertRegex(docker.run_container("short:1", [probe.PROBE], check=False).stderr, "No such image: short:1")
 
 
-class Linked(Tests, Case):
-    """Layers that are links into a medium."""
+class Placed(Tests, Case):
+    """A root that ociseed placed, which also has the image for Kubernetes."""
+
+    blobs = "all"
 
     def containerd_with_image(self):
-        medium = self.enterContext(linked.Medium({NAME: self.archive}))
-        containerd = self.enterContext(rig.Containerd(NAMESPACE))
-        medium.fill(containerd)
-        return containerd
+        options = {"namespaces": (NAMESPACE, "k8s.io"), "blobs": self.blobs}
+        medium = self.enterContext(placed.of_archives(self.directory, {NAME: self.archive}, **options))
+        containerd = rig.Containerd(NAMESPACE)
+        medium.place(containerd.root)
+        return self.enterContext(containerd)
+
+    def test_the_other_namespace_has_it_still(self):
+        docker = self.start_docker()
+        docker.docker("rmi", "x:1")
+        self.containerd.collect_garbage()
+        found = probe.inside(self.containerd, NAME, namespace="k8s.io")
+        self.assertEqual(probe.differences(probe_image.listing(LAYERS), found, self.containerd), "")
+
+
+class PlacedWithoutLayerBlobs(Case):
+    """The same with `blobs = "metadata"`: nothing is to be removed."""
+
+    blobs = "metadata"
+    containerd_with_image = Placed.containerd_with_image
+    test_without_layer_blobs = Tests.test_without_layer_blobs
+    layers = Tests.layers
+
+    def remove_layer_blobs(self):
+        for digest in self.layers():
+            self.assertFalse((self.containerd.root / "io.containerd.content.v1.content/blobs" / digest.replace(":", "/")).exists())
 
 
 if "containerd" not in rig.Docker.stores():
-    del Imported, Linked
+    del Imported, Placed, PlacedWithoutLayerBlobs
 
 
 if __name__ == "__main__":

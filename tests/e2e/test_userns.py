@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import engine_cri
-import linked
+import placed
 import probe
 import probe_image
 import rig
@@ -335,36 +335,28 @@ class Imported(Tests, Case):
         return containerd
 
 
-class Linked(Tests, Case):
-    """Layers that are links into a medium.
+class Placed(Tests, Case):
+    """A root that ociseed placed, whose layers are links into a medium.
 
-    Since 2.1.5 containerd maps ids for the one directory that all snapshots lie in (containerd#12092); what links there lead
-    to is not mapped.
+    Since 2.1.5 containerd maps ids for the one directory that all snapshots lie in (containerd#12092), and what is linked from
+    there lies elsewhere.
     """
 
-    rows = [*ROWS, Row("ctr-labels", (2,), NEWEST, of_nobody), Row("cri", (2,), NEWEST, of_nobody)]
-    place = staticmethod(linked.link)
+    NOWHERE = "no such file or directory"
+    rows = [*ROWS, Row("ctr-labels", (2,), NEWEST, refused=NOWHERE), Row("cri", (2,), NEWEST, refused=NOWHERE)]
 
     @classmethod
     def engine(cls):
-        medium = cls.enterClassContext(linked.Medium(cls.archives))
-        containerd = cls.enterClassContext(engine_cri.Node())
-        medium.fill(containerd, cls.place)
-        return containerd
+        medium = cls.enterClassContext(placed.of_archives(cls.directory, cls.archives))
+        containerd = engine_cri.Node()
+        medium.place(containerd.root)
+        return cls.enterClassContext(containerd)
 
     def test_the_layers_lie_on_the_medium(self):
         self.containerd.collect_garbage()
         self.assertLess(self.size(), LITTLE)
         with self.container("ctr", "owners"):
             self.assertGreater(self.size(), LARGE)
-
-
-class Bound(Linked):
-    """Layers that are mounts of the directories on a medium: those that containerd maps since 2.1.5 are without them."""
-
-    EMPTY = "stat /bin/sleep: no such file or directory"
-    rows = [*ROWS, Row("ctr-labels", (2,), NEWEST, refused=EMPTY), Row("cri", (2,), NEWEST, refused=EMPTY)]
-    place = staticmethod(linked.bind)
 
 
 if __name__ == "__main__":
