@@ -4,6 +4,7 @@ import re
 import unittest
 
 import guest
+import guest_base
 import probe
 import rig
 import test_erofs
@@ -97,7 +98,7 @@ class Disks(unittest.TestCase):
     def size(self, name):
         return (self.disks / f"{name}.erofs").stat().st_size
 
-    @guest.needs_machine
+    @guest_base.needs_machine
     def test_compressed_files_are_the_same_to_linux_6_1(self):
         images = [self.disks / "all.erofs", self.disks / "lz4.erofs"]
         plain, lz4 = (guest.listings(images)[image].entries for image in images)
@@ -161,7 +162,7 @@ if OLD:
     del Disks.test_an_image_of_mkfs_erofs_of_the_same_tree_is_the_same_to_the_kernel
 else:
     del Disks.test_old_utilities_are_known_to_refuse_zstd
-if not guest.IN_THIS_SUITE:
+if not guest_base.IN_THIS_SUITE:
     del Disks.test_compressed_files_are_the_same_to_linux_6_1
 
 

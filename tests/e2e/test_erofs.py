@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 import guest
+import guest_base
 import probe
 import rig
 
@@ -89,12 +90,12 @@ class Images(unittest.TestCase):
                 self.assertEqual((result.returncode, result.stderr.strip()), (0, ""), result.stdout)
 
 
-@guest.needs_machine
+@guest_base.needs_machine
 class Linux61(unittest.TestCase):
     """The oldest kernel that images are for; the kernel of the machine that runs the tests is newer, and reads more."""
 
     def test_it_sees_what_the_listing_says(self):
-        self.assertRegex(guest.kernel(), r"^6\.1\.")
+        self.assertRegex(guest_base.kernel(), r"^6\.1\.")
         names = [name for name in IMAGES if not self.needs_newer(name)]
         self.assertIn("everything", names)
         for image, found in guest.listings([GOLDEN / f"{name}.erofs" for name in names]).items():
@@ -104,11 +105,11 @@ class Linux61(unittest.TestCase):
     def needs_newer(self, name):
         reasons = [reason for word, reason in NEWER.items() if word in name]
         if reasons:
-            print(f"{name}.erofs: not shown to Linux {guest.kernel()}: {', '.join(reasons)}", file=sys.stderr)
+            print(f"{name}.erofs: not shown to Linux {guest_base.kernel()}: {', '.join(reasons)}", file=sys.stderr)
         return bool(reasons)
 
 
-if not guest.IN_THIS_SUITE:
+if not guest_base.IN_THIS_SUITE:
     del Linux61
 
 

@@ -7,6 +7,7 @@ import time
 import unittest
 
 import guest
+import guest_base
 import images_examples
 import probe
 import probe_image
@@ -261,7 +262,7 @@ class Unpacked(unittest.TestCase):
     def test_a_medium_has_the_same_as_a_file(self):
         self.assert_layers(*mounted(self.medium, test_erofs.mount_file))
 
-    @guest.needs_machine
+    @guest_base.needs_machine
     def test_a_medium_has_the_same_in_linux_6_1(self):
         # The guest hands out no files; that this is the lock that it sees, the digest says.
         _, lock = mounted(self.medium, test_erofs.mount_loop)
@@ -271,7 +272,7 @@ class Unpacked(unittest.TestCase):
         self.assert_layers(entries, lock)
 
 
-if not guest.IN_THIS_SUITE:
+if not guest_base.IN_THIS_SUITE:
     del Unpacked.test_a_medium_has_the_same_in_linux_6_1
 
 
