@@ -15,7 +15,7 @@ const THREADS: usize = 2;
 pub(crate) const WINDOW: usize = 256;
 
 /// What is read at once.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 
 /// What became of a file: its digest and size.
 type Hashed = io::Result<(Digest, u64)>;
