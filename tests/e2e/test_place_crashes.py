@@ -93,6 +93,29 @@ class Kills(PlaceCase):
     def test_from_an_image_file(self):
         self.kill_everywhere("absent", erofs(self.seed, self.directory / "seed.erofs"))
 
+    def test_a_link_that_leads_elsewhere_is_replaced_at_once(self):
+        other = self.directory / "other"
+        self.place()
+        rig.run(["cp", "-a", self.seed, other])
+
+        def prepare():
+            rig.run(["rm", "-rf", "--", self.run_dir, self.state])
+            self.link.parent.mkdir(parents=True)
+            self.link.symlink_to(self.seed)
+
+        prepare()
+        points = self.points(other)
+        for point in points:
+            with self.subTest(point=point):
+                prepare()
+                self.kill(point, other)
+                self.assertIn(os.readlink(self.link), [str(self.seed), str(other)])
+                self.place(source=other)
+                self.assertEqual(os.readlink(self.link), str(other))
+                self.assert_nothing_left()
+        print(f"\nplace, another link: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
+        self.assertEqual(self.hit.total(), len(points))
+
     def test_from_an_image_file_by_a_loop_device(self):
         # As a kernel does that mounts no files; where a mount is killed, only the first, which then needs no device.
         self.faults = ["-e", "inject=mount:error=ENOTBLK:when=1"]
