@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use ociseed_image::{Document, Image, IndexDocument, index_file, is_index, is_manifest};
 use ociseed_spec::lock::{BlobRef, LayerBlobs, Lock, LockedImage};
 use ociseed_spec::{ChainId, DiffId, Digest, Hasher};
-use ociseed_store::{IndexEntry, Source};
+use ociseed_store::Source;
 use ociseed_tree::decompress;
 
 use crate::images::read_images;
@@ -200,13 +200,11 @@ fn drain(mut reader: impl Read) -> io::Result<u64> {
 
 /// Compares a lock with the layout that it lies in.
 pub fn verify_lock(lock: &Lock, source: &dyn Source, findings: &mut Findings) {
+    let listed: BTreeSet<_> = source.index().iter().map(|entry| (entry.name(), entry.blob.digest)).collect();
     for image in &lock.content.images {
+        let digest = image.manifest.digest;
         for name in &image.names {
-            let listed = |entry: &&IndexEntry| {
-                entry.name() == Some(name.as_str()) && entry.blob.digest == image.manifest.digest
-            };
-            if source.index().iter().find(listed).is_none() {
-                let digest = image.manifest.digest;
+            if !listed.contains(&(Some(name.as_str()), digest)) {
                 findings.problems.push(format!("lock: `{name}` is not in `index.json` with {digest}"));
             }
         }
@@ -215,17 +213,13 @@ pub fn verify_lock(lock: &Lock, source: &dyn Source, findings: &mut Findings) {
             Ok(found) => compare(image, &found, findings),
         }
     }
-    for entry in source.index() {
-        let locked = |image: &&LockedImage| {
-            image.manifest.digest == entry.blob.digest
-                && image.names.iter().any(|name| Some(name.as_str()) == entry.name())
-        };
-        if lock.content.images.iter().find(locked).is_none() {
-            let name = entry.name().unwrap_or("an image without name");
-            findings
-                .problems
-                .push(format!("`index.json`: `{name}` with {} is not in the lock", entry.blob.digest));
-        }
+    let images = lock.content.images.iter();
+    let locked: BTreeSet<_> = images
+        .flat_map(|image| image.names.iter().map(|name| (Some(name.as_str()), image.manifest.digest)))
+        .collect();
+    for (name, digest) in listed.difference(&locked) {
+        let name = name.unwrap_or("an image without name");
+        findings.problems.push(format!("`index.json`: `{name}` with {digest} is not in the lock"));
     }
     let names = lock.content.images.iter();
     let names = names.flat_map(|image| image.names.iter().map(|name| (name, image.manifest.clone())));

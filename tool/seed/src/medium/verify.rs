@@ -135,16 +135,19 @@ impl Checking<'_> {
 
     /// Checks that what is in no layer or store is plain, and that there is nothing that the lock does not lead to.
     fn rest(&mut self, lock: &Lock) {
-        let layers: Vec<TreePath> = lock.layers.values().map(|layer| layer_path(&layer.tree)).collect();
-        let stores: Vec<TreePath> = lock.stores.keys().map(|engine| store_path(*engine)).collect();
-        let blobs = path("blobs/sha256");
-        let files = [lock::FILE_NAME, "oci-layout", "index.json"].map(path);
-        let known = |at: &TreePath| {
-            let above = |below: &&TreePath| below.is_below(at) || **below == *at;
-            files.contains(at)
-                || at.is_below(&blobs)
-                || layers.iter().chain(&stores).chain([&blobs]).any(|end| above(&end))
-        };
+        let layers = lock.layers.values().map(|layer| layer_path(&layer.tree));
+        let parts: BTreeSet<TreePath> =
+            layers.chain(lock.stores.keys().map(|engine| store_path(*engine))).collect();
+        let (blobs, files) = (path("blobs/sha256"), [lock::FILE_NAME, "oci-layout", "index.json"].map(path));
+        // These and all that is above them.
+        let mut known = BTreeSet::new();
+        for end in parts.iter().chain(&files).chain([&blobs]) {
+            let mut at = Some(end.clone());
+            while let Some(next) = at.filter(|at| known.insert(at.clone())) {
+                at = next.parent();
+            }
+        }
+        let known = |at: &TreePath| known.contains(at) || at.is_below(&blobs);
         // Everything below a layer or store follows it directly.
         let mut checked: Option<TreePath> = None;
         let mut problems = Vec::new();
@@ -152,7 +155,7 @@ impl Checking<'_> {
             if checked.as_ref().is_some_and(|checked| at.is_below(checked)) {
                 continue;
             }
-            checked = (layers.contains(at) || stores.contains(at)).then(|| at.clone());
+            checked = parts.contains(at).then(|| at.clone());
             let plain = match &entry.node {
                 Node::Directory { opaque: false } => entry.stat == Stat::DIRECTORY,
                 Node::File(_) => entry.stat == Stat::FILE,
