@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import rig
-import test_torture
 
 LOADER = rig.BINARIES / "ociseed-loader"
 RUN = Path("/run/ociseed")
@@ -29,11 +28,14 @@ class Run(NamedTuple):
 
 
 class Medium:
-    """An EROFS image with a seed, as `build` makes it of a spec that names images."""
+    """An EROFS image with a seed, as `build` makes it of a spec (a text, or a dict) with a disk `all`."""
 
     def __init__(self, directory, spec, *options):
         self.directory = directory
-        out = test_torture.build(directory, spec, *options)
+        path = directory / ("spec.json" if isinstance(spec, dict) else "spec.toml")
+        path.write_text(json.dumps(spec) if isinstance(spec, dict) else spec)
+        out = directory / "out"
+        rig.run([rig.BINARIES / "ociseed", "build", path, "--out", out, *options], timeout=300)
         self.image = out / "disk" / "all.erofs"
         metadata = json.loads((out / "disk" / "all.json").read_text())
         self.seed_id, self.lock = metadata["seed-id"], metadata["lock"]

@@ -4,14 +4,11 @@ import gzip
 import hashlib
 import json
 import os
-import re
-import subprocess
-import time
 import unittest
-from pathlib import Path
 
 import probe
 import probe_image
+import registry
 import rig
 import test_probe
 from probe_image import directory, file, whiteout
@@ -136,29 +133,14 @@ class Bundles(test_probe.Case):
         rig.run(["crane", "validate", "--tarball", self.bundle("docker-archive", "-base")])
         self.assertNotEqual(rig.run(["crane", "validate", "--tarball", self.broken()], check=False).returncode, 0)
         # Other forms it validates in a registry; it brings one along.
-        log = (self.directory / "registry.log").open("w+")
-        with subprocess.Popen(["crane", "registry", "serve", "--address", "127.0.0.1:0"], stdout=log, stderr=log) as registry:
-            try:
-                host = self.address_in(log)
-                for form, name, more in (
-                    ("layout", ONE, ""), ("oci-archive", TWO, ""), ("oci-archive", MULTI, "-multi"), ("layout", ONE, "-base"),
-                ):  # fmt: skip
-                    target = f"{host}/{form}{more}"
-                    rig.run(["skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false",
-                             self.source(form, name, more), f"docker://{target}:1"])  # fmt: skip
-                    rig.run(["crane", "validate", "--insecure", "--remote", f"{target}:1"])
-            finally:
-                registry.terminate()
-
-    def address_in(self, log):
-        """Waits until the registry says where it serves."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            found = re.search(r"serving on port (\d+)|127\.0\.0\.1:([1-9]\d*)", Path(log.name).read_text())
-            if found:
-                return f"127.0.0.1:{found[1] or found[2]}"
-            time.sleep(0.05)
-        self.fail(Path(log.name).read_text())
+        with registry.serving(self.directory / "registry.log") as host:
+            for form, name, more in (
+                ("layout", ONE, ""), ("oci-archive", TWO, ""), ("oci-archive", MULTI, "-multi"), ("layout", ONE, "-base"),
+            ):  # fmt: skip
+                target = f"{host}/{form}{more}"
+                rig.run(["skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false",
+                         self.source(form, name, more), f"docker://{target}:1"])  # fmt: skip
+                rig.run(["crane", "validate", "--insecure", "--remote", f"{target}:1"])
 
     def broken(self):
         """The same archive with a byte of a layer changed: whoever accepts it validates nothing."""

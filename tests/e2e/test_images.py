@@ -217,25 +217,23 @@ class Preseed(Case):
                     self.assert_runs(containerd, name, namespace)
 
 
+def assert_copied(case, layout, image):
+    """Asserts that a layout that skopeo wrote has the image (of a lock) as it was, each blob with its own digest."""
+    (descriptor,) = json.loads((layout / "index.json").read_text())["manifests"]
+    case.assertEqual(descriptor["digest"], image["manifest"]["digest"])
+    digests = [image["manifest"], image["config"], *image["layers"]]
+    blobs = layout / "blobs" / "sha256"
+    expected = {blob["digest"].removeprefix("sha256:") for blob in digests}
+    case.assertEqual({path.name for path in blobs.iterdir()}, expected)
+    for path in blobs.iterdir():
+        case.assertEqual(images_listing.sha256(path.read_bytes()), path.name)
+
+
 class OtherTools(Case):
     """skopeo copies and umoci unpacks what ociseed wrote."""
 
     def copy(self, source, destination):
         rig.run(["skopeo", "--insecure-policy", "copy", source, destination])
-
-    def manifest_of(self, layout):
-        (descriptor,) = json.loads((layout / "index.json").read_text())["manifests"]
-        return descriptor["digest"]
-
-    def assert_copied(self, layout, image):
-        """Asserts that a layout that skopeo wrote has the image as it was, each blob with its own digest."""
-        self.assertEqual(self.manifest_of(layout), image["manifest"]["digest"])
-        digests = [image["manifest"], image["config"], *image["layers"]]
-        blobs = layout / "blobs" / "sha256"
-        expected = {blob["digest"].removeprefix("sha256:") for blob in digests}
-        self.assertEqual({path.name for path in blobs.iterdir()}, expected)
-        for path in blobs.iterdir():
-            self.assertEqual(images_listing.sha256(path.read_bytes()), path.name)
 
     def test_skopeo_copies_layouts_and_archives(self):
         hello, nginx = images_examples.hello(), images_examples.nginx()
@@ -251,12 +249,12 @@ class OtherTools(Case):
             with self.subTest(source=source):
                 layout, archive = rig.scratch_directory() / "layout", rig.scratch_directory() / "archive.tar"
                 self.copy(source, f"oci:{layout}:copied")
-                self.assert_copied(layout, example.images()[image])
+                assert_copied(self, layout, example.images()[image])
                 # There and back through skopeo's own form of an archive.
                 self.copy(source, f"oci-archive:{archive}:copied")
                 again = rig.scratch_directory() / "again"
                 self.copy(f"oci-archive:{archive}:copied", f"oci:{again}:copied")
-                self.assert_copied(again, example.images()[image])
+                assert_copied(self, again, example.images()[image])
 
     def test_umoci_unpacks_layouts(self):
         version = rig.run(["umoci", "--version"]).stdout

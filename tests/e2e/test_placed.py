@@ -12,8 +12,10 @@ import images_run
 import placed
 import probe
 import probe_image
+import registry
 import rig
 import test_images
+import test_probe
 import test_torture
 import test_unpacked
 from images_examples import DEBIAN, HELLO, NGINX
@@ -196,6 +198,16 @@ class Whole(Case):
             other.load(archive)
             self.assert_sees_all(TORTURE, probe.inside(other, TORTURE), other)
 
+    def test_pushed_and_copied_from_there(self):
+        with registry.serving(self.directory / "registry.log") as address:
+            name = f"{address}/torture:1"
+            self.containerd.ctr("images", "tag", TORTURE, name)
+            self.containerd.ctr("images", "push", "--plain-http", name)
+            self.containerd.ctr("images", "delete", "--sync", name)
+            target = self.directory / "pushed"
+            rig.run(["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{target}:1"])
+        test_images.assert_copied(self, target, self.locked("k8s.io")[TORTURE])
+
     def test_the_loader_finds_nothing_to_do(self):
         run = images_run.load(self.containerd, "--seed", self.medium.link)
         self.assertEqual(run.report["outcomes"]["settled"], len(run.report["images"]), run.log)
@@ -285,6 +297,47 @@ class Versions(Case):
         self.assert_all_run()
 
 
+class ManyNames(unittest.TestCase):
+    """More keys than a page of a database can count, in one bucket."""
+
+    COUNT = 70_000
+
+    def test_all_are_there_and_can_be_changed(self):
+        directory = rig.scratch_directory()
+        files = probe_image.image_files(TORTURE, [test_probe.base()], ("oci",))
+        probe_image.write_archive(directory / "image.tar", files)
+        names = {f"example.org/image:{number}" for number in range(self.COUNT)}
+        entries = [{"image": "image", "name": name, "namespaces": ["many"]} for name in sorted(names)]
+        spec = {
+            "image": {"image": {"base": {"archive": "image.tar"}}},
+            "seed": {"all": {"stores": ["containerd"], "image": entries}},
+            "disk": {"all": {"medium": "erofs", "seed": "all"}},
+        }
+        with placed.Medium(directory, spec) as medium:
+            containerd = rig.Containerd("many")
+            medium.place(containerd.root)
+            with containerd:
+                self.assertEqual(self.names(containerd), names)
+                removed = sorted(names)[1000:40_000:390]
+                containerd.ctr("images", "delete", *removed)
+                containerd.ctr("images", "tag", "example.org/image:7", "example.org/new:1")
+                containerd.collect_garbage()
+                containerd.restart()
+                self.assertEqual(self.names(containerd), names - set(removed) | {"example.org/new:1"})
+                found = probe.inside(containerd, "example.org/image:69999")
+                self.assertEqual(probe.differences(probe_image.listing([test_probe.base()]), found, containerd), "")
+                # What containerd made of the file is one that ociseed reads.
+                containerd.stop()
+                shown = rig.run([rig.BINARIES / "ociseed", "inspect", containerd.root / placed.METADATA]).stdout
+                self.assertEqual(len(re.findall(r"^  v1 > many > images > .* > target: ", shown, re.MULTILINE)), self.COUNT - 99)
+
+    def names(self, containerd):
+        # All at once would be a longer message than ctr takes.
+        filters = [f'name~="^example.org/image:{digit}"' for digit in range(10)] + ['name~="^example.org/new"']
+        lists = (containerd.ctr("images", "list", "--quiet", each).stdout.split() for each in filters)
+        return {name for names in lists for name in names}
+
+
 class Imported(unittest.TestCase):
     """A root that was placed has the records that an import makes."""
 
@@ -333,6 +386,11 @@ class Imported(unittest.TestCase):
             # Of a layer that is not compressed it says nothing new.
             or (path[-1] == "containerd.io/uncompressed" and entry.get("text") == path[-3])
         )
+
+
+# The first suite with a registry to push to.
+if not registry.THERE:
+    del Whole.test_pushed_and_copied_from_there
 
 
 if __name__ == "__main__":

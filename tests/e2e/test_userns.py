@@ -342,7 +342,7 @@ class Placed(Tests, Case):
     there lies elsewhere.
     """
 
-    NOWHERE = "no such file or directory"
+    NOWHERE = "lowerdir=/tmp/ovl-idmapped.*no such file or directory"
     rows = [*ROWS, Row("ctr-labels", (2,), NEWEST, refused=NOWHERE), Row("cri", (2,), NEWEST, refused=NOWHERE)]
 
     @classmethod
