@@ -24,10 +24,8 @@ class Roots(PlaceCase):
         self.assertIn(f"seed id={self.seed_id} lock={self.digest} trust=sealed checked=hashed", placed.log)
         self.assertIn(f"placed engine=containerd root={self.root} images=4 layers=5 copied=", placed.log)
         # Each link of the root leads to what it is for, by the alias, once the link is where roots look for it.
-        Path("/run/ociseed").mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("/run/ociseed/seeds")
-        os.symlink(self.run_dir / "seeds", "/run/ociseed/seeds")
+        Path("/run/ociseed").symlink_to(self.run_dir)
+        self.addCleanup(os.unlink, "/run/ociseed")
         for blob in self.images[0].blobs:
             self.assertEqual((self.root / CONTENT / "blobs/sha256" / blob.digest[7:]).read_bytes(), blob.data)
         snapshots = self.root / SNAPSHOTTER / "snapshots"
