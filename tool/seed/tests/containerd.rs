@@ -135,12 +135,12 @@ fn options_and_blobs_change_what_they_should() {
 fn a_target_has_it_at_its_root_with_the_rule_for_its_link() {
     let lock = lock();
     let options: ContainerdOptions =
-        serde_json::from_str(r#"{"root":"/data/containerd","seed-dir":"/opt/seed"}"#).expect("good");
+        serde_json::from_str(r#"{"root":"/data/containerd","seed-dir":"/opt/100%/seed"}"#).expect("good");
     let tree = target_store(&lock, StoreOptions { containerd: &options, blobs: LayerBlobs::All });
     let hex = lock.seed_id().hex();
     let rule = tree.get(&format!("/usr/lib/tmpfiles.d/ociseed-{}.conf", &hex[..16]).parse().expect("a path"));
     let Node::File(content) = &rule.expect("there").node else { panic!("a file") };
-    let expected = format!("L+ /run/ociseed/seeds/{hex} - - - - /opt/seed\n");
+    let expected = format!("L /run/ociseed/seeds/{hex} - - - - /opt/100%%/seed\n");
     assert_eq!(Digest::of(expected.as_bytes()), ociseed_tree::listing::digest(content).expect("in memory"));
     let medium = store(&options, LayerBlobs::All);
     let below = |tree: &Tree, path: &str| {

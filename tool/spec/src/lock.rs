@@ -267,9 +267,13 @@ pub struct Namespace(String);
 
 /// Says that a text is not a containerd namespace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("namespace `{found}` is not letters and digits with single `.`, `_` or `-` between them, at most 76")]
-pub struct NamespaceError {
-    found: String,
+pub enum NamespaceError {
+    /// It is not spelt as one.
+    #[error("namespace `{0}` is not letters and digits with single `.`, `_` or `-` between them, at most 76")]
+    Form(String),
+    /// containerd keeps something else by that name, beside the namespaces.
+    #[error("namespace `version` is none that containerd can have: it is the key of its database's version")]
+    Version,
 }
 
 impl Namespace {
@@ -285,7 +289,11 @@ impl FromStr for Namespace {
     fn from_str(text: &str) -> Result<Self, NamespaceError> {
         let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
         let good = text.len() <= 76 && text.split(['.', '_', '-']).all(word);
-        if good { Ok(Self(text.to_owned())) } else { Err(NamespaceError { found: text.to_owned() }) }
+        match good {
+            true if text == "version" => Err(NamespaceError::Version),
+            true => Ok(Self(text.to_owned())),
+            false => Err(NamespaceError::Form(text.to_owned())),
+        }
     }
 }
 

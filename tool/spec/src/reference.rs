@@ -10,6 +10,9 @@ use std::str::FromStr;
 
 use crate::Digest;
 
+/// The most bytes of registry and repository, which is what containerd, Docker and podman take (distribution/reference).
+const MAX_REPOSITORY: usize = 255;
+
 /// A full image name, `registry/repository[:tag][@digest]` with a tag or a digest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
@@ -80,12 +83,16 @@ impl FromStr for Reference {
         if let Some(part) = path.split('/').find(|part| !is_path_part(part)) {
             return Err(bad("repository part", part));
         }
+        let repository_end = registry.len() + 1 + path.len();
+        if repository_end > MAX_REPOSITORY {
+            return Err(bad("repository of more than 255 bytes", &text[..repository_end]));
+        }
         match tag {
             Some(tag) if !is_tag(tag) => return Err(bad("tag", tag)),
             None if digest.is_none() => return Err(ReferenceError::NoTag(text.to_owned())),
             _ => {}
         }
-        Ok(Self { text: text.to_owned(), repository_end: registry.len() + 1 + path.len(), digest })
+        Ok(Self { text: text.to_owned(), repository_end, digest })
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) fn of_params(spec: &SeedSpec, inputs: &Inputs) -> Result<Seed, Failur
     if spec.image.is_empty() {
         return Err(Failure::usage("`seed.image` is empty"));
     }
+    if let Some(problem) = spec.problem() {
+        return Err(Failure::usage(format!("`seed`: {problem}")));
+    }
     check_sandbox_image(spec, "seed");
     make(spec, "seed", |key| read_image(inputs, key.as_str(), "`seed.image`"))
 }

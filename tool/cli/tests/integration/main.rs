@@ -16,4 +16,5 @@ mod stages;
 mod steps;
 mod terminal;
 mod verify;
+mod warnings;
 mod workspace;

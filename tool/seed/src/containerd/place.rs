@@ -48,7 +48,8 @@ pub fn target_store(lock: &Lock, options: StoreOptions<'_>) -> Tree {
     root(&mut files, lock, options, &root_path);
     files.directory(root_path, mode::ROOT);
     let (seed_id, seed) = (lock.seed_id(), place(&containerd.seed_dir));
-    let rule = format!("L+ {} - - - - /{seed}\n", seed_link(&seed_id));
+    // Its specifiers begin with a percent sign.
+    let rule = format!("L {} - - - - /{}\n", seed_link(&seed_id), seed.replace('%', "%%"));
     let name = format!("usr/lib/tmpfiles.d/ociseed-{}.conf", short(&seed_id));
     files.file(name, rule.into_bytes(), 0o644);
     files.finish()

@@ -28,13 +28,30 @@ pub struct SeedSpec {
 
 impl SeedSpec {
     /// Returns the name of the sandbox image that CRI will look for and not find.
+    ///
+    /// Of a name by digest only the repository is known here.
     pub fn missing_sandbox_image(&self) -> Option<&Reference> {
         let wanted = self.containerd.as_ref()?.sandbox_image.as_ref()?;
+        let same = |name: &Reference| match wanted.digest() {
+            Some(_) => name.repository() == wanted.repository(),
+            None => name == wanted,
+        };
         let is_it = |image: &SeedImage| {
             let for_cri = image.namespaces.iter().any(|namespace| namespace.as_str() == CRI_NAMESPACE);
-            for_cri && image.name == *wanted
+            for_cri && same(&image.name)
         };
-        (!self.image.iter().any(is_it)).then_some(wanted)
+        let looked_for = self.stores.contains(&Engine::Containerd);
+        (looked_for && !self.image.iter().any(is_it)).then_some(wanted)
+    }
+
+    /// Says what is wrong with the keys, if something is.
+    pub fn problem(&self) -> Option<String> {
+        let containerd = self.containerd.as_ref()?;
+        if containerd.root.is_root() {
+            return Some("`containerd.root` is `/`, which is no place for an engine's root".to_owned());
+        }
+        let control = containerd.seed_dir.as_bytes().iter().any(u8::is_ascii_control);
+        control.then(|| "`containerd.seed-dir` has a control character in it".to_owned())
     }
 }
 
@@ -139,10 +156,13 @@ mod tests {
     fn a_sandbox_image_must_be_there_for_cri() {
         let seed = |name: &str, namespace: &str, wanted: &str| {
             let text = format!(
-                r#"{{"image":[{{"image":"a","name":"{name}","namespaces":["{namespace}"]}}],"containerd":{{{wanted}}}}}"#
+                r#"{{"stores":["containerd"],"image":[{{"image":"a","name":"{name}","namespaces":["{namespace}"]}}],"containerd":{{{wanted}}}}}"#
             );
-            let seed: SeedSpec = serde_json::from_str(&text).expect(&text);
-            seed.missing_sandbox_image().map(ToString::to_string)
+            let mut seed: SeedSpec = serde_json::from_str(&text).expect(&text);
+            let missing = seed.missing_sandbox_image().map(ToString::to_string);
+            seed.stores.clear();
+            assert_eq!(seed.missing_sandbox_image(), None, "nobody looks without the store");
+            missing
         };
         let pause = "registry.k8s.io/pause:3.10";
         let wanted = format!(r#""sandbox-image":"{pause}""#);
@@ -150,5 +170,21 @@ mod tests {
         assert_eq!(seed(pause, "moby", &wanted), Some(pause.to_owned()));
         assert_eq!(seed("registry.k8s.io/pause:3.9", "k8s.io", &wanted), Some(pause.to_owned()));
         assert_eq!(seed("registry.k8s.io/pause:3.9", "k8s.io", ""), None);
+        let by_digest = format!(r#""sandbox-image":"registry.k8s.io/pause@{}""#, crate::Digest::of(b""));
+        assert_eq!(seed(pause, "k8s.io", &by_digest), None);
+        assert!(seed("registry.k8s.io/other:1", "k8s.io", &by_digest).is_some());
+    }
+
+    #[test]
+    fn places_that_cannot_be_are_named() {
+        for (options, word) in [
+            (r#"{"root":"/"}"#, "`containerd.root`"),
+            (r#"{"seed-dir":"/a\nL+ /etc/passwd"}"#, "`containerd.seed-dir`"),
+        ] {
+            let text = format!(r#"{{"containerd":{options}}}"#);
+            let seed: SeedSpec = serde_json::from_str(&text).expect(options);
+            assert!(seed.problem().expect(options).contains(word), "{options}");
+        }
+        assert_eq!(SeedSpec::default().problem(), None);
     }
 }

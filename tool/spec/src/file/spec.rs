@@ -166,6 +166,9 @@ impl Spec {
         if seed.image.is_empty() {
             return Err(SpecError::at(format!("seed.{name}"), "it has no `image`"));
         }
+        if let Some(problem) = seed.problem() {
+            return Err(SpecError::at(format!("seed.{name}"), problem));
+        }
         for (index, entry) in seed.image.iter().enumerate() {
             let place = || format!("seed.{name}.image[{index}]");
             defined(&self.image, &entry.image, "image", place)?;
