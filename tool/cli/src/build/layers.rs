@@ -1,6 +1,7 @@
 //! The layers of a build: looked up in the cache, or made.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use ociseed_image::file_suffix;
 use ociseed_spec::file::LayerSpec;
@@ -173,13 +174,16 @@ impl Build<'_> {
         let _turn = self.turns.take();
         self.check_taken_in(key)?;
         let (spec, shown) = (&self.spec.layer[key], format!("layer.{key}"));
-        let dir = self.stage()?.below("layer")?;
+        let stage = self.stage()?;
+        let dir = stage.below("layer")?;
         let tree = layer::tree(spec, found, &Scratch::new(dir.clone()), &shown)?;
         let name = self.layer_name(key);
         progress.expect_bytes(tar_size(&tree.tree));
         let advance = |bytes| progress.advance(bytes);
         let metadata = layer::write_in(&tree, spec, &dir, name.as_ref(), &advance)?;
-        Ok(Layer { metadata, blob: Place { dir: dir.dir().clone(), path: name.clone().into(), shown: name } })
+        // By way of the stage, which all share: a directory of its own would stay open for each layer.
+        let blob = Place { dir: stage.dir().clone(), path: Path::new("layer").join(&name), shown: name };
+        Ok(Layer { metadata, blob })
     }
 
     /// Hashes the blobs of layers that a layer takes in: what is made of one that is damaged would be kept as if it were right.

@@ -1,10 +1,15 @@
 //! Disks: one step as in a build, one tree in every medium, and no damage that `verify` does not see.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::golden;
-use crate::run::{bad, good, ociseed, scratch, workspace};
+use crate::run::{bad, command, good, ociseed, scratch, workspace};
+
+/// Layers: more than are held open (`step::disk::tree`).
+const MANY: usize = 600;
 
 /// What a disk holds, from its own listing.
 fn listing(dir: &Path, disk: &str) -> String {
@@ -199,4 +204,46 @@ fn a_mounted_medium_is_not_called_good() {
     assert!(tar.status().expect("tar runs").success());
     let message = bad(&dir, &["verify", "mounted"], 1);
     assert!(message.contains("verify the disk itself"), "{message}");
+}
+
+#[test]
+fn a_seed_of_many_layers_takes_few_open_files() {
+    let dir = scratch("disks-many-layers");
+    let keys = |image| (0..MANY / 6).map(move |number| format!("l{image}-{number}"));
+    let mut spec = String::new();
+    for image in 0..6 {
+        for key in keys(image) {
+            let add = format!(r#"{{ text = "{key}", to = "/{key}" }}"#);
+            writeln!(spec, "[layer.{key}]\ncompression = \"none\"\nadd = [{add}]").expect("a string");
+        }
+        let layers: Vec<_> = keys(image).collect();
+        writeln!(spec, "[image.i{image}]\nlayers = {layers:?}").expect("a string");
+        let name = format!("example.org/i{image}:1");
+        writeln!(spec, "[[seed.all.image]]\nimage = \"i{image}\"\nname = \"{name}\"").expect("a string");
+    }
+    spec.push_str("[disk.all]\nmedium = \"erofs\"\nseed = \"all\"\n");
+    fs::write(dir.join("ociseed.toml"), spec).expect("written");
+    let program = command(&dir);
+    // First made, then read from the cache.
+    for out in ["made", "cached"] {
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", "ulimit -n 100 && exec \"$@\"", "sh"])
+            .arg(program.get_program())
+            .current_dir(&dir);
+        limited.args([
+            "build",
+            "ociseed.toml",
+            "--jobs",
+            "2",
+            "--out",
+            out,
+            "--cache-dir",
+            "cache",
+            "disk.all",
+        ]);
+        let output = limited.output().expect("sh runs");
+        assert!(output.status.success(), "{out}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{out}");
+    }
 }
