@@ -170,9 +170,8 @@ impl Making {
 
     /// Puts a tree below a directory.
     fn part(&mut self, tree: Tree, directory: &TreePath, digests: &BTreeMap<TreePath, Digest>) {
-        let mut placed: BTreeMap<TreePath, Digest> =
-            digests.iter().map(|(path, digest)| (path.below(directory), *digest)).collect();
-        self.digests.append(&mut placed);
+        // Not `append`, which goes through all that is there, and so once for each of many layers.
+        self.digests.extend(digests.iter().map(|(path, digest)| (path.below(directory), *digest)));
         self.tree.add(tree.below(directory));
     }
 
