@@ -26,10 +26,10 @@ class Containerd(Daemon):
     name = "containerd"
     prefix = "c"
 
-    def __init__(self, namespace="default", extra_config="", sandbox_image=None):
+    def __init__(self, namespace="default", extra_config="", sandbox_image=None, root=None):
         super().__init__(installed_containerd())
         self.namespace = namespace
-        self.root = self.directory / "root"
+        self.root = root or self.directory / "root"
         self.state = self.directory / "state"
         self.config = self.directory / "config.toml"
         self.config.write_text(self._config(sandbox_image) + extra_config)
