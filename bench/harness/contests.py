@@ -21,7 +21,7 @@ class Contestant:
     made: str  # what is there in the end
     prepare: object = None  # called before the clock starts
     tidy: object = None  # called after it has stopped
-    servers: tuple = ()  # daemons that do the work, by pid
+    servers: object = tuple  # called after `prepare`: daemons that do the work, by pid
 
 
 class Limit(NamedTuple):
@@ -41,7 +41,8 @@ class Contest:
     limits: list
     same_size: bool = False  # whether what we make may not be larger than theirs
     baseline: str = US  # whom others are compared with
-    checks: object = list  # called in the end: whether something else that was promised is so, and the sentence about it
+    # Called in the end with all turns: whether other things that were promised are so, and a sentence about each.
+    checks: object = lambda turns: []
 
 
 def ociseed_layer(compression):
@@ -150,7 +151,7 @@ def docker_image(docker):
         [[TAR, [*client, "import", "-", "web:1"]], [[*client, "save", "--output", "out", "web:1"]]],
         "out",
         tidy=lambda: docker.docker("rmi", "--force", "web:1"),
-        servers=(docker.pid, *map(int, children)),
+        servers=lambda: (docker.pid, *map(int, children)),
     )
 
 

@@ -149,7 +149,7 @@ def images():
             Contestant("mkfs.erofs for each layer", mkfs, "."),
         ],
         [Limit("mkfs.erofs for each layer", 1.0)],
-        checks=lambda: [_shared(place / "first/disk/all.erofs", spec)],
+        checks=lambda _: [_shared(place / "first/disk/all.erofs", spec)],
     )
 
 
@@ -191,7 +191,7 @@ def many_files(count):
     """One layer of so many small files as an image."""
     make_tar("many.tar", count)
     Path("params.json").write_text(json.dumps(_parameters({}, "many.tar")))
-    return [OCISEED, "disk", "--params", "params.json", "--out", "out"]
+    return Contestant(US, [[[OCISEED, "disk", "--params", "params.json", "--out", "out"]]], "out")
 
 
 ALL = {"erofs": erofs, "erofs-lz4": lz4, "erofs-zstd": zstd, "images": images, "reading": reading}

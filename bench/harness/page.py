@@ -19,7 +19,8 @@ from the turn before, and after the page cache got memory for a file that is gon
 their hosts; outputs go to the file system that the input is on. Numbers are medians over the rounds; the range of times is
 in brackets. "Of the first" is the median of the quotients of neighbouring turns. CPU is user and system time of all processes together,
 daemons too. Bytes read and written are those of read and write calls, through pipes too. Memory is the largest sum of the peaks of
-processes that ran together. Nobody waits for the disk.
+processes that ran together. Nobody waits
+for the disk but `ociseed-loader place` and containerd.
 """
 
 
@@ -76,12 +77,17 @@ def _series(name, series):
         drawn = [(point["count"], point[key] / scale) for point in points]
         svg = plot.lines(f"{series['title']}: {unit}", drawn, series["unit"], unit)
         (PLOTS / f"{name}-{key}.svg").write_text(svg)
-    rows = [
-        [f"{p['count']:,}", f"{p['wall']:.2f} s", f"{p['cpu']:.2f} s", f"{p['memory'] / 2**20:.0f} MiB"] for p in points
-    ]
+    rows = [[f"{point['count']:,}", *_measures(point)] for point in points]
     plots = "\n".join(f"![{series['title']}: {key}](benchmarks/{name}-{key}.svg)" for key in ("wall", "memory"))
-    table = _table([[series["unit"], "time", "CPU", "memory"], *rows])
+    # What was measured long ago may lack it.
+    columns = ["time", "CPU", "memory", *(["written"] if "written" in points[0] else [])]
+    table = _table([[series["unit"], *columns], *rows])
     return f"## {series['title']}\n\n{_measured(series)}\n{table}\n{report.growth(points)}\n\n{plots}\n"
+
+
+def _measures(point):
+    measures = [f"{report.seconds(point['wall'])} s", f"{point['cpu']:.2f} s", f"{point['memory'] / 2**20:.0f} MiB"]
+    return measures + ([f"{point['written'] / 2**20:.1f} MiB"] if "written" in point else [])
 
 
 def _table(rows):

@@ -19,12 +19,17 @@ def _figures(own, ours):
     walls = [turn["wall"] for turn in own]
     spread = f"{seconds(median('wall'))} s ({seconds(min(walls))} to {seconds(max(walls))})"
     sizes = [f"{median(key) / MIB:.0f} MiB" for key in ("read", "written", "memory", "size")]
-    return [spread, f"{times(own, ours):.2f}", f"{median('cpu'):.2f} s", *sizes]
+    return [spread, quotient(times(own, ours)), f"{median('cpu'):.2f} s", *sizes]
 
 
 def seconds(value):
     """Shows seconds with as many digits as mean something."""
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def quotient(value):
+    """Shows a quotient with as many digits as mean something."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def times(own, other):
@@ -44,7 +49,7 @@ def verdicts(contest):
             yield found <= limit["seconds"], f"`{name}` takes {found:.3f} s, at most {limit['seconds']} s promised"
             continue
         found = times(ours, theirs)
-        yield found <= limit["factor"], f"{found:.2f} times the time of `{name}`, at most {limit['factor']:.2f} promised"
+        yield found <= limit["factor"], f"{quotient(found)} times the time of `{name}`, at most {quotient(limit['factor'])} promised"
         if contest["same-size"]:
             found = ours[0]["size"] / theirs[0]["size"]
             yield found <= 1, f"{found:.3f} times the size of `{name}`, at most 1 promised"

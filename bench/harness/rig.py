@@ -7,8 +7,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parent.parent.parent
 # The newest suite, whose tools are the newest peers.
 SUITE = "forky"
-# Peers that the tests have no use for, so that their root is not made anew for them.
-PEERS = ["pigz", "buildah", "squashfs-tools"]
+# Peers and tools that the tests have no use for, so that their root is not made anew for them.
+PEERS = ["pigz", "buildah", "squashfs-tools", "e2fsprogs"]
 DOWNLOAD = """
 set -e
 apt-get -qq -o APT::Update::Error-Mode=any update >&2

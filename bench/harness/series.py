@@ -1,4 +1,4 @@
-"""Whether time and memory grow as the input does: more and more layers, and more and more files in one."""
+"""Whether time and memory grow as the input does: more and more layers, images, and files in one layer."""
 
 import json
 import os
@@ -6,15 +6,16 @@ import statistics
 import sys
 from pathlib import Path
 
-from harness import disks, machine, measure
-from harness.contests import OCISEED
+from harness import disks, machine, many_images, measure
+from harness.contests import OCISEED, US, Contestant
 from harness.made import make_directory
 
 SCRATCH = Path("/scratch/series")
 STEPS = (1, 2, 4, 8)
-MOST = {"layers": 1000, "files": 1_000_000}
-MOST_QUICK = {"layers": 80, "files": 40_000}
+MOST = {"layers": 1000, "images": 1000, "files": 1_000_000}
+MOST_QUICK = {"layers": 80, "images": 40, "files": 40_000}
 ROUNDS = 3
+MEDIANS = ("wall", "cpu", "memory", "written")
 
 
 def play(names, quick):
@@ -33,18 +34,23 @@ def _points(most, prepare):
     points = []
     for step in STEPS:
         count = most * step // STEPS[-1]
-        command = prepare(count)
-        usages = [_once(command) for _ in range(ROUNDS)]
-        medians = {key: statistics.median(getattr(usage, key) for usage in usages) for key in ("wall", "cpu", "memory")}
+        contestant = prepare(count)
+        usages = [_once(contestant) for _ in range(ROUNDS)]
+        medians = {key: statistics.median(getattr(usage, key) for usage in usages) for key in MEDIANS}
         points.append({"count": count, **medians})
         print(f"  {count:>9} {medians['wall']:8.2f} s {medians['memory'] / 2**20:8.0f} MiB", file=sys.stderr)
     return points
 
 
-def _once(command):
+def _once(contestant):
     measure.run([[["rm", "-rf", "out", "cache"]]])
+    if contestant.prepare:
+        contestant.prepare()
     machine.rest(SCRATCH)
-    return measure.run([[command]])
+    usage = measure.run(contestant.steps, servers=contestant.servers())
+    if contestant.tidy:
+        contestant.tidy()
+    return usage
 
 
 def _layers(count):
@@ -54,7 +60,7 @@ def _layers(count):
     spec = {"layer": layers, "image": {"web": {"layers": keys}}}
     spec["bundle"] = {"web": {"format": "oci-archive", "images": {"docker.io/library/web:1": "web"}}}
     Path("spec.json").write_text(json.dumps(spec))
-    return [OCISEED, "build", "spec.json", "--cache-dir", "cache", "--out", "out"]
+    return Contestant(US, [[[OCISEED, "build", "spec.json", "--cache-dir", "cache", "--out", "out"]]], "out")
 
 
 def _files(count):
@@ -65,11 +71,12 @@ def _files(count):
     made.write_text(str(count))
     layer = {"compression": "zstd", "add": [{"dir": "tree"}]}
     Path("params.json").write_text(json.dumps({"version": 1, "inputs": {"tree": "tree"}, "layer": layer}))
-    return [OCISEED, "layer", "--params", "params.json", "--out", "out"]
+    return Contestant(US, [[[OCISEED, "layer", "--params", "params.json", "--out", "out"]]], "out")
 
 
 ALL = {
     "layers": ("Many layers", "layers", _layers),
     "files": ("Many files in one layer", "files", _files),
     "erofs-files": ("Many files in one EROFS image", "files", disks.many_files),
+    **many_images.ALL,
 }

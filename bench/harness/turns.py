@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import cached, contests, disks, machine, measure, series
+from harness import cached, contests, disks, machine, measure, placing, series
 from harness.rig import SOURCE
 
 SCRATCH = Path("/scratch")
-CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL}
+CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL, **placing.ALL}
 # The Debian packages of the peers.
-PEERS = ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools"]
+PEERS = ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"]
 
 
 def play_all(names, rounds):
@@ -51,7 +51,7 @@ def _play(contest, rounds):
         "baseline": contest.baseline,
         "limits": [limit._asdict() for limit in contest.limits],
         "same-size": contest.same_size,
-        "checks": [list(check) for check in contest.checks()],
+        "checks": [list(check) for check in contest.checks(turns)],
         "turns": turns,
     }
 
@@ -64,7 +64,7 @@ def _turn(contestant):
         if contestant.prepare:
             contestant.prepare()
         machine.rest(place)
-        usage = measure.run(contestant.steps, servers=contestant.servers)
+        usage = measure.run(contestant.steps, servers=contestant.servers())
         usage.size = _size(place / contestant.made)
         if contestant.tidy:
             contestant.tidy()
@@ -77,7 +77,8 @@ def _turn(contestant):
 def _size(path):
     if path.is_file():
         return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    # What links lead to was made before.
+    return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
 
 
 def _remove(place):
