@@ -1,47 +1,17 @@
 """Where `ociseed-loader place` finds seeds: image files, devices, labels of file systems and of partitions, now or a little later."""
 
+import contextlib
 import json
 import os
-import struct
 import subprocess
 import threading
 import time
-import uuid
-import zlib
 from pathlib import Path
 
 import loader_seed as seed
 import rig
+from partitions import partitioned
 from place_case import PlaceCase, all_but_whiteouts, erofs, tree_of
-
-SECTOR = 512
-FIRST = 2048
-
-
-def partitioned(image, file, name):
-    """A disk with a GUID partition table (UEFI 2.10, 5.3) of one partition, which holds an image."""
-    sectors = -(-image.stat().st_size // SECTOR)
-    last = FIRST + sectors - 1
-    kind = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4").bytes_le
-    entry = struct.pack("<16s16sQQQ72s", kind, uuid.uuid4().bytes_le, FIRST, last, 0, name.encode("utf-16-le"))
-    entries = entry.ljust(128 * 128, b"\0")
-    total = last + 1 + 33
-
-    def header(at, other, table):
-        fields = [b"EFI PART", 0x10000, 92, 0, 0, at, other, 34, total - 34, b"g" * 16, table, 128, 128, zlib.crc32(entries)]
-        packed = struct.pack("<8sIIIIQQQQ16sQIII", *fields)
-        fields[3] = zlib.crc32(packed)
-        return struct.pack("<8sIIIIQQQQ16sQIII", *fields).ljust(SECTOR, b"\0")
-
-    protective = struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff" * 3, 1, total - 1)
-    with open(file, "wb") as out:
-        out.write(bytes(446) + protective + bytes(48) + b"\x55\xaa" + header(1, total - 1, 2) + entries)
-        out.seek(FIRST * SECTOR)
-        out.write(image.read_bytes())
-        out.seek((total - 33) * SECTOR)
-        out.write(entries + header(total - 1, 1, total - 33))
-    return file
-
 
 class Media(PlaceCase):
     """Every way to a seed gives the same root."""
@@ -117,22 +87,30 @@ class Media(PlaceCase):
 
     def test_the_label_of_a_partition(self):
         name = f"the {self.label}"
-        disk = partitioned(self.image, self.directory / "disk", name)
-        with self.loop_device(disk) as device:
-            rig.run(["partx", "--add", device])
-            partition = Path(f"{device}p1")
-            uevent = Path("/sys/class/block", partition.name, "uevent")
-            # Linux says the name of what it found in a table by itself; this partition it was told of by partx.
-            said = self.directory / "uevent"
-            said.write_text(uevent.read_text() + f"PARTNAME={name}\n")
-            rig.run(["mount", "--bind", said, uevent.resolve()])
+        disk = partitioned(self.directory / "disk", {name: self.image})
+        with self.loop_device(disk) as device, self.partition(device, name) as partition:
             for source in (f"PARTLABEL={name}", f"LABEL={self.label}"):
                 with self.subTest(source):
                     self.assert_from(source, partition)
                     rig.unmount_below(self.directory)
                     rig.run(["rm", "-r", self.root, self.state])
             self.place(source=f"PARTLABEL={self.label}", expect=3)
-            rig.run(["umount", uevent.resolve()])
+
+    @contextlib.contextmanager
+    def partition(self, device, name):
+        """The first partition of a device. All of this machine would keep it when the device is gone, so it goes before."""
+        rig.run(["partx", "--add", device])
+        partition = Path(f"{device}p1")
+        uevent = Path("/sys/class/block", partition.name, "uevent").resolve()
+        # Linux says the name of what it found in a table by itself; this partition it was told of by partx.
+        said = self.directory / "uevent"
+        said.write_text(uevent.read_text() + f"PARTNAME={name}\n")
+        rig.run(["mount", "--bind", said, uevent])
+        try:
+            yield partition
+        finally:
+            rig.unmount_below(self.directory)
+            rig.run(["umount", uevent])
             rig.run(["partx", "--delete", device])
 
     def test_a_medium_that_comes_late(self):
