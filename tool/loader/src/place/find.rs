@@ -1,5 +1,6 @@
 //! Finds what `--seed` says: a directory, an image file, a block device by its path, or one by a label, without udev.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -136,16 +137,20 @@ fn devices(wanted: &Wanted<'_>, class: &Path, dev: &Path) -> Vec<Medium> {
             found.push((name, medium));
         }
     }
-    let holders = |name: &str| {
-        let entries = fs::read_dir(class.join(name).join("holders")).into_iter().flatten();
-        entries
-            .filter_map(Result::ok)
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
+    let mut found = topmost(found, class);
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Leaves out what another one of them lies on, by the names of both.
+fn topmost(mut found: Vec<(String, Medium)>, class: &Path) -> Vec<Medium> {
+    let names: BTreeSet<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    let is_held = |name: &str| {
+        let holders = fs::read_dir(class.join(name).join("holders")).into_iter().flatten();
+        let mut holders = holders.filter_map(Result::ok).map(|entry| entry.file_name());
+        holders.any(|holder| names.contains(&*holder.to_string_lossy()))
     };
-    let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
-    found.retain(|(name, _)| !holders(name).iter().any(|holder| names.contains(holder)));
-    found.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+    found.retain(|(name, _)| !is_held(name));
     found.into_iter().map(|(_, medium)| medium).collect()
 }
 
@@ -180,6 +185,31 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(Wanted::parse(Path::new(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_device_with_the_same_label_lies_on_is_left_out() {
+        let class = std::env::temp_dir().join(format!("ociseed-find-{}", std::process::id()));
+        let medium = |name: &str| Medium { path: Path::new("/dev").join(name), device: None, kind: "erofs" };
+        // What bears the label, what lies on what, and what is left.
+        let cases = [
+            ("vdb", "", "vdb"),
+            ("vdb dm-0", "vdb/dm-0", "dm-0"),
+            ("dm-0 vdb1", "vdb1/dm-0", "dm-0"),
+            ("vdb dm-0 dm-1", "vdb/dm-0 dm-0/dm-1", "dm-1"),
+            // What lies on it bears another label.
+            ("vdb", "vdb/dm-0", "vdb"),
+            ("vdb vdc dm-0", "vdb/dm-0", "vdc dm-0"),
+        ];
+        for (found, held, expected) in cases {
+            for (below, holder) in held.split(' ').filter_map(|pair| pair.split_once('/')) {
+                fs::create_dir_all(class.join(below).join("holders").join(holder)).expect("made");
+            }
+            let media = found.split(' ').map(|name| (name.to_owned(), medium(name))).collect();
+            let expected: Vec<_> = expected.split(' ').map(medium).collect();
+            assert_eq!(topmost(media, &class), expected, "{found}: {held}");
+            let _ = fs::remove_dir_all(&class);
         }
     }
 
