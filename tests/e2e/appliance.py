@@ -9,6 +9,7 @@ Its root disk, and with it /var, stays from boot to boot; seed and script may be
 this order: `init` (the init of the root disk starts), `containerd-answers`, `script-ended`, `powered-off`.
 """
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -35,8 +36,8 @@ MASKED = (
     "systemd-journal-flush.service", "systemd-logind.service", "systemd-machine-id-commit.service",
     "systemd-modules-load.service", "systemd-pcrphase-sysinit.service", "systemd-pcrphase.service",
     "systemd-random-seed.service", "systemd-repart.service", "systemd-sysctl.service", "systemd-sysusers.service",
-    "systemd-tmpfiles-setup-dev.service", "systemd-tmpfiles-setup.service", "systemd-tmpfiles-clean.timer",
-    "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-user-sessions.service",
+    "systemd-tmpfiles-setup-dev.service", "systemd-tmpfiles-clean.timer", "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service", "systemd-user-sessions.service",
 )  # fmt: skip
 
 
@@ -57,26 +58,30 @@ class SeedDisk(NamedTuple):
     verity: Verity | None = None
 
 
-def verity_disk(image):
+def verity_disk(image, mount=SEED_MOUNT):
     """Hashes an image, beside which the hashes will lie, and returns it as a disk for which they vouch."""
     hashes = image.with_name(f"{image.name}.verity")
     # The salt of all zeros and the UUID make the same hashes of the same image.
     fixed = [f"--salt={'0' * 64}", "--uuid=00000000-0000-4000-8000-000000000000"]
     output = rig.run(["veritysetup", "format", *fixed, image, hashes]).stdout
-    return SeedDisk(image, verity=Verity(hashes, re.search(r"^Root hash:\s+([0-9a-f]{64})$", output, re.MULTILINE)[1]))
+    root = re.search(r"^Root hash:\s+([0-9a-f]{64})$", output, re.MULTILINE)[1]
+    return SeedDisk(image, mount=mount, verity=Verity(hashes, root))
 
 
 class Appliance:
-    """All its files lie in one directory. Units are files: they are installed and, if they say by what, enabled."""
+    """All its files lie in one directory. Units are files: they are installed and, if they say by what, enabled. Archives are
+    unpacked into its root, files are put there. Its disk takes so many writes a second, if that is said."""
 
     def __init__(
-        self, directory, *, seed=None, init="plain", units=(), files=None, size="1G", memory=1024, kernel_arguments=()
-    ):
+        self, directory, *, seed=None, init="plain", units=(), files=None, archives=(), size="1G", memory=1024,
+        kernel_arguments=(),
+    ):  # fmt: skip
         self.directory = directory
         self.seed = seed
         self.init = init
         self.memory = memory
         self.kernel_arguments = kernel_arguments
+        self.writes_a_second = None
         self.disk = directory / "root.ext4"
         tree = directory / "root"
         userland = Userland(tree)
@@ -85,6 +90,8 @@ class Appliance:
             add_systemd(userland, units)
         for path, content in (files or {}).items():
             userland.put(path, content)
+        for archive in archives:
+            userland.unpack(archive)
         # Last, since what is there otherwise comes first.
         userland.add_busybox()
         userland.write_disk(self.disk, size)
@@ -96,22 +103,34 @@ class Appliance:
         `before` is run before containerd starts, by the plain init; for systemd there are units. A command that fails, in
         either, is a failure here. At a line with the pattern `kill_at` the power is cut.
         """
+        console = guest_base.watch(self.command(script, before=before), patience, kill_at)
+        if kill_at is None and not ("script-ended" in console.marks and console.powered_off):
+            raise AssertionError(f"the appliance failed; its console:\n{console.text}")
+        return console
+
+    def copy(self, directory):
+        """Another one, whose root disk is as this one's is now."""
+        twin = copy.copy(self)
+        twin.directory, twin.disk = directory, directory / self.disk.name
+        directory.mkdir()
+        # Most of it are holes.
+        rig.run(["cp", "--sparse=always", self.disk, twin.disk])
+        return twin
+
+    def command(self, script, *, before=""):
+        """The words that boot it, once."""
         if before and self.init == "systemd":
             raise ValueError("what comes before containerd is a unit where systemd is init")
         initramfs = self.directory / "initramfs"
         initramfs.write_bytes(self._initramfs(script, before))
-        options = {"memory": self.memory, "arguments": self.kernel_arguments, "patience": patience, "kill_at": kill_at}
-        console = guest_base.boot(initramfs, self._disks(), **options)
-        if kill_at is None and not ("script-ended" in console.marks and console.powered_off):
-            raise AssertionError(f"the appliance failed; its console:\n{console.text}")
-        return console
+        return guest_base.command(initramfs, self._disks(), self.memory, self.kernel_arguments)
 
     def has_unwritten_journal(self):
         """Tells whether the root disk was in use when the appliance ended."""
         return "needs_recovery" in rig.run(["dumpe2fs", "-h", self.disk]).stdout
 
     def _disks(self):
-        disks = [guest_base.Disk(self.disk)]
+        disks = [guest_base.Disk(self.disk, writes_a_second=self.writes_a_second)]
         if self.seed:
             disks.append(guest_base.Disk(self.seed.path, read_only=True))
             if self.seed.verity:

@@ -40,6 +40,7 @@ class Disk(NamedTuple):
 
     path: Path
     read_only: bool = False
+    writes_a_second: int | None = None  # as many as can be made, unless said
 
 
 class Mark(NamedTuple):
@@ -158,6 +159,8 @@ def command(initramfs, disks, memory, arguments):
     ]  # fmt: skip
     for number, disk in enumerate(disks):
         access = "read-only=on" if disk.read_only else "cache=unsafe"
+        if disk.writes_a_second:
+            access += f",throttling.iops-write={disk.writes_a_second}"
         words += ["-drive", f"if=none,id=disk{number},format=raw,{access},file={disk.path}"]
         words += ["-device", f"virtio-blk-pci,drive=disk{number}"]
     return words

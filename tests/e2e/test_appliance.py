@@ -1,4 +1,4 @@
-"""Boots of an appliance, whose containers come from a disk that is attached: by import, the way that others go."""
+"""Boots of an appliance, whose containers run from the disk of a seed: placed before containerd starts, and nothing imported."""
 
 import shutil
 import unittest
@@ -7,104 +7,200 @@ import appliance
 import guest_base
 import loader_case
 import loader_seed as seed
+import placed
 import rig
-import test_torture
 from appliance import Appliance, SeedDisk
+from partitions import partitioned
 
-NAMES = {"web": "docker.io/library/web:1", "job": "docker.io/library/job:1"}
-SPEC = """
-[layer.archives]
-add = [{ dir = "archives", to = "/" }]
-[disk.archives]
-medium = "erofs"
-layer = "archives"
-"""
-IMPORT = {key: f"ctr images import {appliance.SEED_MOUNT}/{key}.tar\nmark {key}-imported\n" for key in NAMES}
-RUN = {key: f"ctr run --rm {name} {key} cat /etc/motd\nmark {key}-ran\n" for key, name in NAMES.items()}
-IMPORT_ALL, RUN_ALL = "".join(IMPORT.values()), "".join(RUN.values())
-READ_ALL = f"cat {appliance.SEED_MOUNT}/*.tar >/dev/null\nmark read\n"
+WEB, JOB, NEXT = (f"docker.io/library/{name}" for name in ("web:1", "job:1", "web:2"))
+TEXTS = {WEB: "this is web", JOB: "this is job", NEXT: "this is the next web"}
+UNITS = rig.SOURCE / "systemd"
+PLACE = "ociseed-loader place --seed {} --trust {}\n"
+# As docs/loader.md has it.
+PLACE_OR_SAY = 'ociseed-loader place --seed {} --trust {} || echo "images of the OS are not available: exit code $?"\n'
+NAMESPACE = "export CONTAINERD_NAMESPACE=k8s.io\n"
+RUN = {name: f"ctr run --rm {name} c{number} cat /etc/motd\n" for number, name in enumerate((WEB, JOB))}
+RUN_BOTH = f"{NAMESPACE}{RUN[WEB]}mark first-output\n{RUN[JOB]}"
+STATUS = "ociseed-loader status\n"
+COUNT_IMAGES = f'{NAMESPACE}echo "images: $(ctr images list -q | grep -vc sha256:)"\n'
+# Before anything ran: what an import or unpacking has made.
+ROOT = "/var/lib/containerd"
+COUNT_FILES = (
+    f"echo \"blobs and layers: $(find {ROOT}/*.content.*/blobs {ROOT}/*.overlayfs/snapshots -type l | wc -l) links,"
+    f' $(find {ROOT}/*.content.*/blobs {ROOT}/*.overlayfs/snapshots -type f | wc -l) files"\n'
+)
+# Three layers, one of them in both images; two configurations and two manifests.
+ONLY_LINKS = "blobs and layers: 10 links, 0 files"
 SAY_INIT = 'echo "init is $(cat /proc/1/comm)"\n'
 SAY_DEVICE = (
-    f"device=$(awk '$5 == \"{appliance.SEED_MOUNT}\" {{ print $3 }}' /proc/self/mountinfo)\n"
+    "device=$(awk '$5 ~ \"^/run/ociseed/media/\" { print $3 }' /proc/self/mountinfo)\n"
     'echo "the seed is on $(cat "/sys/dev/block/$device/dm/uuid")"\n'
 )
+# On a terminal it would be in colours, and as wide as that.
+SAY_UNIT = (
+    "journalctl --output cat --unit ociseed-place.service | cat\n"
+    "systemctl status --lines 0 ociseed-place.service | cat\n"
+    "systemctl show --property After ociseed-place.service | cat\n"
+)
+READ_ALL = f"find {appliance.SEED_MOUNT} -type f -exec cat {{}} + >/dev/null\nmark read\n"
 CORRUPTED = "(?s)Input/output error.*the appliance failed with 1.*Power down"
-# What is asked of a guest that is killed at its end: a mark, and time to be killed.
-CUT = "mark cut\nsleep 600\n"
 
 
-def text_of(key):
-    return f"this is {key}\n"
+def seed_line(medium, trust, checked):
+    return f"seed id={medium.seed_id} lock={medium.lock} trust={trust} checked={checked} bytes="
+
+
+def make_medium(directory, names):
+    directory.mkdir()
+    archives = {}
+    for number, name in enumerate(names):
+        archive = directory / f"{number}.tar"
+        seed.write_archive(archive, [loader_case.image(name, f"{TEXTS[name]}\n")])
+        archives[name] = archive
+    return placed.of_archives(directory, archives)
 
 
 @guest_base.needs_machine
-class Imported(unittest.TestCase):
+class Placed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.directory = rig.scratch_directory("g")
         cls.addClassCleanup(rig.run, ["rm", "-rf", "--", cls.directory])
-        for key, name in NAMES.items():
-            seed.write_archive(cls.directory / "archives" / f"{key}.tar", [loader_case.image(name, text_of(key))])
-        cls.image = test_torture.build(cls.directory, SPEC) / "disk" / "archives.erofs"
+        cls.medium = make_medium(cls.directory / "a", (WEB, JOB))
+        cls.slots = partitioned(cls.directory / "slots", {"seed-a": cls.medium.image})
 
-    def appliance(self, **options):
+    def appliance(self, image=None, **options):
         directory = self.directory / self.id().rpartition(".")[2]
         directory.mkdir()
-        return Appliance(directory, **options)
+        self.addCleanup(rig.run, ["rm", "-rf", "--", directory])
+        disk = SeedDisk(image, mount="") if image else None
+        return Appliance(directory, **{"seed": disk, **options})
 
-    def assert_ran(self, console, keys=NAMES):
-        for key in NAMES:
-            self.assertEqual(console.lines.count(text_of(key).rstrip()), int(key in keys), console.text)
+    def assert_ran(self, console, names=(WEB, JOB)):
+        for name, text in TEXTS.items():
+            self.assertEqual(console.lines.count(text), int(name in names), console.text)
 
-    def assert_marks(self, console, *between):
-        self.assertEqual(list(console.marks), ["init", "containerd-answers", *between, "script-ended", "powered-off"])
+    def assert_said(self, console, *lines):
+        """The guest said lines that begin so, in this order."""
+        at = 0
+        for line in lines:
+            found = [number for number, said in enumerate(console.lines) if number >= at and said.startswith(line)]
+            self.assertTrue(found, f"`{line}` was not said, or not there:\n{console.text}")
+            at = found[0]
 
-    def test_two_boots_by_a_plain_init(self):
-        guest = self.appliance(seed=SeedDisk(self.image))
-        first = guest.boot(SAY_INIT + IMPORT_ALL + RUN_ALL)
-        self.assertIn("init is plain-init", first.lines)
+    def seed_line(self, trust, checked):
+        return seed_line(self.medium, trust, checked)
+
+    # A plain init
+
+    def test_by_a_plain_init_and_the_next_version_in_the_other_slot(self):
+        guest = self.appliance(self.slots)
+        place = PLACE.format("LABEL=seed", "sealed")
+        first = guest.boot(SAY_INIT + COUNT_FILES + RUN_BOTH, before=place)
+        self.assert_said(first, "init is plain-init")
+        self.assert_said(first, self.seed_line("sealed", "hashed"), "placed engine=containerd root=/var/lib/containerd images=")
+        self.assert_said(first, "placed ", "@mark containerd-answers", ONLY_LINKS, TEXTS[WEB], TEXTS[JOB], "@mark script-ended")
         self.assert_ran(first)
-        self.assert_marks(first, "web-imported", "job-imported", "web-ran", "job-ran")
-        self.assertLess(first.said_at(text_of("web").rstrip()), first.marks["web-ran"].host)
         self.assertFalse(guest.has_unwritten_journal())
-        # The disk of the seed is not there: what runs now is what the first boot left in /var.
-        guest.seed = None
-        second = guest.boot(RUN_ALL)
+        second = guest.boot(STATUS + COUNT_FILES + RUN_BOTH, before=place)
+        noted = f"{self.seed_line('sealed', 'noted')}0 "
+        self.assert_said(second, noted, "kept ", "@mark containerd-answers", noted, "kept ", "exit code 0", ONLY_LINKS)
         self.assert_ran(second)
-        self.assert_marks(second, "web-ran", "job-ran")
+        self.the_next_version(guest)
+
+    def the_next_version(self, guest):
+        """What was placed from the other slot's seed runs on; what is new is for `run`."""
+        other = make_medium(self.directory / "b", (NEXT,))
+        slots = partitioned(self.directory / "both", {"seed-a": self.medium.image, "seed-b": other.image})
+        guest.seed = SeedDisk(slots, mount="")
+        place = "ociseed-loader place --seed PARTLABEL=seed-b --previous-seed PARTLABEL=seed-a\n"
+        run = f"ociseed-loader run --seed /run/ociseed/seeds/{other.seed_id.removeprefix('sha256:')}\n"
+        update = f"{run}ctr run --rm {NEXT} c2 cat /etc/motd\n"
+        console = guest.boot(COUNT_FILES + RUN_BOTH + update, before=place)
+        self.assert_said(console, seed_line(other, "sealed", "hashed"), "kept ", ONLY_LINKS, TEXTS[JOB], f"added name={NEXT} ")
+        self.assert_ran(console, (WEB, JOB, NEXT))
+
+    # systemd
+
+    def test_by_systemd_with_the_shipped_units(self):
+        files = {
+            "/etc/default/ociseed": "SEED=PARTLABEL=seed-a\nPLACE=--trust sealed --wait 30\n",
+            "/usr/lib/tmpfiles.d/ociseed.conf": (UNITS / "ociseed.conf").read_bytes(),
+        }
+        guest = self.appliance(self.slots, init="systemd", units=[UNITS / "ociseed-place.service"], files=files)
+        first = guest.boot(SAY_INIT + SAY_UNIT + COUNT_FILES + RUN_BOTH)
+        self.assert_said(first, "init is systemd", self.seed_line("sealed", "hashed"), "placed ", ONLY_LINKS)
+        self.assertRegex(first.text, r"Active: active \(exited\)")
+        (after,) = [line for line in first.lines if line.startswith("After=")]
+        needed = {"local-fs.target", "systemd-tmpfiles-setup.service", "veritysetup.target"}
+        self.assertLessEqual(needed, set(after.removeprefix("After=").split()))
+        self.assert_ran(first)
+        second = guest.boot(SAY_UNIT + STATUS + RUN_BOTH)
+        self.assert_said(second, self.seed_line("sealed", "noted"), "kept ", self.seed_line("sealed", "noted"), "exit code 0")
+        self.assert_ran(second)
         self.assertFalse(guest.has_unwritten_journal())
 
-    def test_a_boot_by_systemd_with_dm_verity(self):
-        guest = self.appliance(seed=appliance.verity_disk(self.image), init="systemd")
-        console = guest.boot(SAY_INIT + SAY_DEVICE + IMPORT["web"] + RUN["web"])
-        self.assertIn("init is systemd", console.lines)
-        self.assertRegex(console.text, "the seed is on CRYPT-VERITY-")
-        self.assert_ran(console, ["web"])
-        self.assert_marks(console, "web-imported", "web-ran")
-        self.assertFalse(guest.has_unwritten_journal())
+    def test_the_store_as_a_tar_needs_no_loader(self):
+        store = self.medium.directory / "out/store/all.containerd.tar"
+        rules = {"/usr/lib/tmpfiles.d/ociseed.conf": (UNITS / "ociseed.conf").read_bytes()}
+        guest = self.appliance(init="systemd", seed=SeedDisk(self.medium.image), archives=[store], files=rules)
+        console = guest.boot(f'echo "by the loader: $(ls /run/ociseed)"\n{COUNT_FILES}{RUN_BOTH}')
+        self.assert_said(console, "by the loader: seeds", ONLY_LINKS)
+        self.assert_ran(console)
+
+    # dm-verity
+
+    def test_with_dm_verity(self):
+        disk = appliance.verity_disk(self.medium.image, mount="")
+        guest = self.appliance(seed=disk)
+        # Both devices bear the label.
+        place = PLACE.format("LABEL=seed", "verity")
+        console = guest.boot(STATUS + SAY_DEVICE + COUNT_FILES + RUN_BOTH, before=place)
+        checked = f"{self.seed_line('verity', 'kernel')}0 "
+        self.assert_said(console, checked, "placed ", "@mark containerd-answers", checked, "placed ", "exit code 0")
+        self.assert_said(console, "the seed is on CRYPT-VERITY-", ONLY_LINKS)
+        self.assert_ran(console)
+
+    def test_what_nobody_verifies_is_not_placed(self):
+        guest = self.appliance(self.medium.image)
+        console = guest.boot(STATUS + COUNT_IMAGES, before=PLACE_OR_SAY.format("LABEL=seed", "verity"))
+        problem = "error: `/run/ociseed/media/LABEL=seed`: nothing verifies it"
+        lines = [problem, "images of the OS are not available: exit code 3", "@mark containerd-answers"]
+        self.assert_said(console, *lines, "exit code 3", "images: 0", "@mark script-ended")
+        self.assertNotRegex(console.text, "(?m)^(placed|kept) ")
 
     def test_a_changed_byte_under_dm_verity_is_not_read(self):
         image = self.directory / "changed.erofs"
-        shutil.copyfile(self.image, image)
+        shutil.copyfile(self.medium.image, image)
         disk = appliance.verity_disk(image)
         loader_case.flip(image)
         with self.assertRaisesRegex(AssertionError, CORRUPTED) as caught:
             self.appliance(seed=disk).boot("", before=READ_ALL)
         self.assertNotIn("@mark read", str(caught.exception))
 
-    def test_a_power_cut_leaves_what_was_synced(self):
-        guest = self.appliance()
-        write = "mkdir /var/cut\necho 1 >/var/cut/synced\nsync\necho 2 >/var/cut/not-synced\n"
-        console = guest.boot("", before=write + CUT, kill_at="@mark cut")
-        self.assertTrue(console.killed)
-        self.assertFalse(console.powered_off)
+    # Power cuts
+
+    def test_power_cuts_while_and_after_it_is_placed(self):
+        guest = self.appliance(self.medium.image)
+        place = f"{PLACE.format('LABEL=seed', 'sealed')}sleep 600\n"
+        # So slow that the disk has not taken what is placed when the guest is gone.
+        guest.writes_a_second = 8
+        cut = guest.boot("", before=place, kill_at="^seed id=")
+        self.assertTrue(cut.killed)
+        self.assertNotRegex(cut.text, "(?m)^placed ")
         self.assertTrue(guest.has_unwritten_journal())
-        console = guest.boot("", before=f'echo "there is" $(ls /var/cut)\n{CUT}', kill_at="@mark cut")
-        self.assertIn("there is synced", console.lines)
+        cut = guest.boot("", before=place, kill_at="^placed ")
+        self.assert_said(cut, self.seed_line("sealed", "noted"), "placed ")
+        guest.writes_a_second = None
+        place = f"ls -1a /var/lib\n{PLACE.format('LABEL=seed', 'sealed')}"
+        console = guest.boot(COUNT_FILES + RUN_BOTH, before=place)
+        self.assert_said(console, "containerd", self.seed_line("sealed", "noted"), "kept ", ONLY_LINKS)
+        self.assertNotIn(".ociseed-place", console.text)
+        self.assert_ran(console)
 
 
 if not guest_base.IN_THIS_SUITE:
-    del Imported
+    del Placed
 
 
 if __name__ == "__main__":

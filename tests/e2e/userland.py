@@ -66,6 +66,10 @@ class Userland:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(target)
 
+    def unpack(self, archive):
+        """Unpacks a tar of the guest's root, with owners."""
+        rig.run(["tar", "-C", self.directory, "--numeric-owner", "--keep-directory-symlink", "-xpf", archive])
+
     def write_disk(self, path, size):
         """Makes a writable file system of it, which a crash does not break; nothing is left for the guest to initialize."""
         options = ["-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
