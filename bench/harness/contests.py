@@ -30,6 +30,7 @@ class Limit(NamedTuple):
     other: str
     factor: float | None = None
     seconds: float | None = None
+    of: str = "wall"  # which of our times: this or `cpu`
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ in brackets. "Of the first" is the median of the quotients of neighbouring turns
 daemons too. Bytes read and written are those of read and write calls, through pipes too. Memory is the largest sum of the peaks of
 processes that ran together. Nobody waits
 for the disk but `ociseed-loader place` and containerd.
+
+Machines that boot are emulated by QEMU: their seconds are many times those of real ones, and what counts is how many times another's
+they are. CPU, bytes and memory are QEMU's; the size is that of the disk that the images are on.
 """
 
 
@@ -29,6 +32,8 @@ def write(results, order):
     PLOTS.mkdir(exist_ok=True)
     kept = PLOTS / "results.json"
     old = json.loads(kept.read_text()) if kept.exists() else {}
+    for kind in ("machine", "versions"):
+        results[kind] = old.get(kind, {}) | results[kind]
     for kind in ("contests", "series"):
         merged = old.get(kind, {}) | results.get(kind, {})
         known = sorted(merged, key=lambda name: (order.index(name) if name in order else len(order), name))

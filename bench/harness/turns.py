@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import cached, contests, disks, machine, measure, placing, series
-from harness.rig import SOURCE
+from harness import boot, cached, contests, disks, machine, measure, placing, series
+from harness.rig import SOURCE, SUITE
 
 SCRATCH = Path("/scratch")
-CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL, **placing.ALL}
-# The Debian packages of the peers.
-PEERS = ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"]
+CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL, **placing.ALL, **boot.ALL}
+# The Debian packages of the peers, in each root.
+PACKAGES = {
+    SUITE: ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"],
+    boot.SUITE: boot.PACKAGES,
+}
 
 
 def play_all(names, rounds):
@@ -90,9 +93,9 @@ def _remove(place):
     shutil.rmtree(place)
 
 
-def versions():
-    """The versions of the peers, as Debian calls them."""
-    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n", *PEERS]
+def versions(packages):
+    """The versions of packages, as Debian calls them."""
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n", *packages]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return dict(line.split() for line in lines)
 
@@ -101,7 +104,7 @@ def main(request):
     """Does what a request (JSON) says and returns the results."""
     results = {
         "machine": machine.facts(SCRATCH),
-        "versions": versions(),
+        "versions": versions(PACKAGES[request["suite"]]),
         "rounds": request["rounds"],
         "contests": play_all([name for name in request["names"] if name not in series.ALL], request["rounds"]),
     }
