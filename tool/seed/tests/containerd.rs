@@ -49,14 +49,18 @@ fn lines(tree: &Tree, path: &str) -> Vec<String> {
             }
         }
     }
+    let mut lines = Vec::new();
+    walk(&database(tree, path), "", &mut lines);
+    lines
+}
+
+fn database(tree: &Tree, path: &str) -> Bucket {
     let Node::File(content) = &tree.get(&path.parse().expect(path)).expect(path).node else {
         panic!("{path}")
     };
     let mut bytes = Vec::new();
     content.copy_to(&mut bytes).expect("in memory");
-    let mut lines = Vec::new();
-    walk(&decode(&bytes).expect("a bolt file"), "", &mut lines);
-    lines
+    decode(&bytes).expect("a bolt file")
 }
 
 const META: &str = "/root/io.containerd.metadata.v1.bolt/meta.db";
@@ -107,6 +111,41 @@ fn records_say_what_containerd_would_say() {
     let all = [lines(&tree, META), lines(&tree, SNAPSHOTS)].concat();
     let golden = include_str!("../../../tests/golden/build/containerd-records.txt");
     assert_eq!(all.join("\n") + "\n", golden);
+}
+
+#[test]
+fn directories_and_files_have_the_modes_that_containerd_gives_them() {
+    let (lock, options) = (lock(), ContainerdOptions::default());
+    let tree = target_store(&lock, StoreOptions { containerd: &options, blobs: LayerBlobs::All });
+    let root = options.root.to_string();
+    let snapshotter = format!("{root}/io.containerd.snapshotter.v1.overlayfs");
+    let rule = format!("/usr/lib/tmpfiles.d/ociseed-{}.conf", &lock.seed_id().hex()[..16]);
+    let cases = [
+        (root.clone(), 0o711),
+        (format!("{root}/io.containerd.content.v1.content/blobs/sha256"), 0o755),
+        (format!("{root}/io.containerd.metadata.v1.bolt"), 0o711),
+        (format!("{root}/io.containerd.metadata.v1.bolt/meta.db"), 0o644),
+        (snapshotter.clone(), 0o700),
+        (format!("{snapshotter}/snapshots"), 0o700),
+        (format!("{snapshotter}/metadata.db"), 0o600),
+        (rule, 0o644),
+    ];
+    for (path, mode) in cases {
+        let entry = tree.get(&path.parse().expect("a path")).expect(&path);
+        assert_eq!(entry.stat.mode.bits(), mode, "{path}");
+    }
+}
+
+#[test]
+fn without_parents_there_is_an_empty_bucket_for_them() {
+    let mut lock = lock();
+    lock.content.images.iter_mut().for_each(|image| image.layers.truncate(1));
+    let options = ContainerdOptions::default();
+    let options = StoreOptions { containerd: &options, blobs: LayerBlobs::All };
+    let tree = medium_store(&lock, &lock.layers, options);
+    let database = database(&tree, SNAPSHOTS);
+    let parents = database.child(b"v1").and_then(|version| version.child(b"parents"));
+    assert!(parents.is_some_and(Bucket::is_empty));
 }
 
 #[test]

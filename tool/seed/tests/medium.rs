@@ -8,7 +8,7 @@ use ociseed_seed::Seed;
 use ociseed_seed::medium::{Medium, MediumForm, MediumOptions, Unpacked, verify_medium};
 use ociseed_seed::verify::Findings;
 use ociseed_spec::file::{BaseSpec, ImageSpec, SeedSpec};
-use ociseed_spec::lock::Lock;
+use ociseed_spec::lock::{Engine, Lock};
 use ociseed_spec::{Compression, Digest, FileMode, Timestamp, TreePath};
 use ociseed_tree::testing::{directory, file, path, tree};
 use ociseed_tree::{Builder, Claim, Content, Entry, Node, Precedence, Tree, listing};
@@ -249,6 +249,64 @@ fn whatever_is_not_as_the_lock_says_is_named() {
     lock.medium.as_mut().expect("said").size += 1;
     let found = problems(changed(&form.tree, "/seed.json", Some(Entry::file(Content::bytes(lock.encode())))));
     assert!(found[0].contains("`medium.size`") && found.len() == 1, "{found:?}");
+}
+
+const CONTAINERD: &str = "/stores/containerd/root/io.containerd.";
+
+fn with_containerd() -> MediumForm {
+    let options = r#""stores":["archives","containerd"],"containerd":{"root":"/data/c"}"#;
+    form(&SPEC.replace(r#""stores":["archives"]"#, options))
+}
+
+#[test]
+fn what_a_store_has_beside_the_bytes_of_files_is_checked_too() {
+    let tree = with_containerd().tree;
+    assert_eq!(problems(tree.clone()), [""; 0]);
+    let link = |target: &str| Some(Entry::symlink(target.as_bytes().to_vec()));
+    let public = |at: &str| {
+        let mut entry = tree.get(&path(at)).expect(at).clone();
+        entry.stat.mode = FileMode::new(0o777);
+        Some(entry)
+    };
+    let (snapshots, database) = (
+        format!("{CONTAINERD}snapshotter.v1.overlayfs/snapshots"),
+        format!("{CONTAINERD}metadata.v1.bolt/meta.db"),
+    );
+    let cases = [
+        (format!("{snapshots}/1"), link("elsewhere")),
+        (format!("{snapshots}/1"), None),
+        (format!("{snapshots}/100"), link("elsewhere")),
+        ("/stores/containerd/blobs/0".to_owned(), link("../../../blobs/sha256/other")),
+        (format!("{CONTAINERD}metadata.v1.bolt"), public(&format!("{CONTAINERD}metadata.v1.bolt"))),
+        (database.clone(), public(&database)),
+    ];
+    for (at, entry) in cases {
+        let found = problems(changed(&tree, &at, entry));
+        let named = |problem: &String| problem.starts_with("`/stores/containerd`: expected the tree digest");
+        assert!(found.len() == 1 && named(&found[0]), "{at}: {found:?}");
+    }
+}
+
+#[test]
+fn the_lock_says_what_a_store_is_and_what_is_copied_of_it() {
+    let form = with_containerd();
+    let store = &form.lock.stores[&Engine::Containerd];
+    let size = |name: &String| match &form
+        .tree
+        .get(&path(&format!("/stores/containerd/{name}")))
+        .expect(name)
+        .node
+    {
+        Node::File(content) => content.size(),
+        _ => panic!("`{name}` is no file"),
+    };
+    let sizes: Vec<u64> = store.files.keys().map(size).collect();
+    assert_eq!(store.files.values().map(|file| file.size).collect::<Vec<_>>(), sizes);
+    // The files of the archives are not copied.
+    assert_eq!(form.lock.medium.expect("said").copied, sizes.iter().sum::<u64>());
+    let root = store.options.root.as_ref().map(ToString::to_string);
+    let snapshotter = store.options.snapshotter.as_ref().map(|name| name.as_str());
+    assert_eq!((root.as_deref(), snapshotter), (Some("/data/c"), Some("overlayfs")));
 }
 
 #[test]
