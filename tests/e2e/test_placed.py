@@ -179,6 +179,14 @@ class Whole(Case):
         print(f"\n{self.containerd}: written for a container and a pod: {after.wchar - written.wchar}")
         self.assertLess(after.wchar - written.wchar, LITTLE)
 
+    def test_a_snapshot_under_others_cannot_be_removed(self):
+        before = self.snapshots()
+        bottom = self.locked("k8s.io")[DEEP]["layers"][0]["chain-id"]
+        result = self.containerd.ctr("snapshots", "remove", bottom, check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, "child")
+        self.assertEqual(self.snapshots(), before)
+
     def test_the_engine_keeps_what_was_placed(self):
         """Links are as they were, and what is new are its own directories."""
         found = self.links()
