@@ -245,10 +245,20 @@ fn whatever_is_not_as_the_lock_says_is_named() {
         let found = problems(changed(&form.tree, &at, entry));
         assert!(found.iter().any(|problem| problem.contains(expected)), "{at}: {found:?}");
     }
-    let mut lock = form.lock.clone();
-    lock.medium.as_mut().expect("said").size += 1;
-    let found = problems(changed(&form.tree, "/seed.json", Some(Entry::file(Content::bytes(lock.encode())))));
-    assert!(found[0].contains("`medium.size`") && found.len() == 1, "{found:?}");
+    let said = |change: &dyn Fn(&mut Lock), expected: &str| {
+        let mut lock = form.lock.clone();
+        change(&mut lock);
+        let found =
+            problems(changed(&form.tree, "/seed.json", Some(Entry::file(Content::bytes(lock.encode())))));
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+    };
+    said(&|lock| lock.medium.as_mut().expect("said").size += 1, "`medium.size`");
+    said(&|lock| lock.medium.as_mut().expect("said").copied += 1, "`medium.copied`");
+    let archives = |lock: &mut Lock| {
+        let store = lock.stores.values_mut().next().expect("one");
+        store.files.values_mut().next().expect("one").size += 1;
+    };
+    said(&archives, "bytes, found");
 }
 
 const CONTAINERD: &str = "/stores/containerd/root/io.containerd.";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ociseed_image::LAYOUT_FILE;
-use ociseed_spec::lock::{self, LayerBlobs, Lock, LockedStore};
+use ociseed_spec::lock::{self, Engine, LayerBlobs, Lock, LockedStore};
 use ociseed_spec::{Digest, TreePath};
 use ociseed_store::Source;
 use ociseed_tree::{Entry, Node, Stat, Tree, listing};
@@ -37,8 +37,21 @@ pub fn verify_medium(medium: &Medium, watched: &dyn Source, findings: &mut Findi
     for (engine, store) in &lock.stores {
         checking.store(&store_path(*engine), store);
     }
+    let copied = lock.stores.get(&Engine::Containerd).map_or(0, LockedStore::size);
+    if copied != said.copied {
+        checking
+            .problem(format!("`seed.json`: `medium.copied`: expected {copied} bytes, found {}", said.copied));
+    }
     checking.rest(&lock);
     checking.size(said.size);
+}
+
+/// Returns how many bytes a file has.
+fn size_of_file(entry: &Entry) -> u64 {
+    match &entry.node {
+        Node::File(content) => content.size(),
+        _ => 0,
+    }
 }
 
 struct Checking<'a> {
@@ -117,7 +130,11 @@ impl Checking<'_> {
             missing.remove(&name);
             match store.files.get(&name) {
                 None => self.problem(format!("`{at}` is not in the lock")),
-                Some(file) if file.digest == digest => {}
+                Some(file) if file.digest == digest && file.size == size_of_file(entry) => {}
+                Some(file) if file.digest == digest => {
+                    let found = size_of_file(entry);
+                    self.problem(format!("`{at}`: expected {} bytes, found {found}", file.size));
+                }
                 Some(file) => self.problem(format!("`{at}`: expected {}, found {digest}", file.digest)),
             }
         }
