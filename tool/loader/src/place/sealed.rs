@@ -14,6 +14,7 @@ use ociseed_spec::{Digest, Hasher};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::hashers::{Hashers, Pending, WINDOW};
+use super::store::wrong_file;
 use super::walk::{Names, Node, Walk, flags, mode, open_dir, owner};
 use crate::collect::{map, set};
 use crate::seed::Seed;
@@ -249,19 +250,18 @@ impl<'a> Judging<'a> {
         let Some(current) = &mut self.current else { return };
         let path = &line.path[1..];
         if let Some(pending) = pending {
+            let place = format!("{}/{path}", current.part.place);
             let problem = match pending.wait() {
                 Ok((digest, size)) => {
                     self.findings.bytes += size;
                     (line.size, line.digest) = (Some(size), Some(digest));
-                    current.part.files.and_then(|files| wrong_file(files.get(path), &digest))
+                    current.part.files.and_then(|files| wrong_file(&place, files.get(path), &digest))
                 }
-                Err(error) => Some(format!("cannot be read: {error}")),
+                Err(error) => Some(format!("cannot read `{place}`: {error}")),
             };
             current.missing.remove(path);
-            if let Some(problem) = problem {
-                self.findings.problems.push(format!("`{}/{path}` {problem}", current.part.place));
-                current.named = true;
-            }
+            current.named |= problem.is_some();
+            self.findings.problems.extend(problem);
         }
         current.listing.update(&line.encode());
     }
@@ -276,14 +276,5 @@ impl<'a> Judging<'a> {
         if found != tree && !current.named && current.missing.is_empty() {
             self.findings.problems.push(format!("`{place}`: expected the tree digest {tree}, found {found}"));
         }
-    }
-}
-
-/// Says what is wrong with a file of a store, if anything is.
-fn wrong_file(locked: Option<&LockedFile>, digest: &Digest) -> Option<String> {
-    match locked {
-        None => Some("is not in the lock".to_owned()),
-        Some(file) if file.digest != *digest => Some(format!("has {digest}, expected {}", file.digest)),
-        Some(_) => None,
     }
 }

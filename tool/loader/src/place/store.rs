@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
 use ociseed_spec::listing::Line;
-use ociseed_spec::lock::LockedStore;
+use ociseed_spec::lock::{LockedFile, LockedStore};
 use ociseed_spec::{Digest, Hasher, TreePath};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
@@ -138,13 +138,7 @@ impl Copying<'_> {
         line.digest = Some(digest);
         let path = &line.path[1..];
         self.missing.remove(path);
-        match self.store.files.get(path) {
-            None => self.problems.push(format!("`{path}` is not in the lock")),
-            Some(file) if file.digest != digest => {
-                self.problems.push(format!("`{path}`: expected {}, found {digest}", file.digest));
-            }
-            Some(_) => {}
-        }
+        self.problems.extend(wrong_file(path, self.store.files.get(path), &digest));
     }
 
     fn finish(mut self) -> Result<u64, CopyError> {
@@ -154,6 +148,17 @@ impl Copying<'_> {
             self.problems.push(format!("expected the tree digest {expected}, found {found}"));
         }
         if self.problems.is_empty() { Ok(self.copied) } else { Err(CopyError::Wrong(self.problems)) }
+    }
+}
+
+/// Says what is wrong with a file of a store, if anything is; `place` is what it is called.
+pub(crate) fn wrong_file(place: &str, locked: Option<&LockedFile>, digest: &Digest) -> Option<String> {
+    match locked {
+        None => Some(format!("`{place}` is not in the lock")),
+        Some(file) if file.digest != *digest => {
+            Some(format!("`{place}`: expected {}, found {digest}", file.digest))
+        }
+        Some(_) => None,
     }
 }
 
