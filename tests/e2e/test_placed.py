@@ -287,6 +287,28 @@ class WithoutLayerBlobs(Case):
         self.assertNotEqual(result.returncode, 0)
         self.assertRegex(result.stderr, "not found")
 
+    def test_the_loader_finds_nothing_to_do(self):
+        run = images_run.load(self.containerd, "--seed", self.medium.link)
+        self.assertEqual(run.report["outcomes"]["settled"], len(run.report["images"]), run.log)
+        self.assertEqual(run.report["copied"], 0)
+
+    def test_zz_the_loader_does_not_bring_back_what_was_removed(self):
+        """In the end: by one of its names an image is there still, so the engine has its blobs."""
+        self.containerd.ctr("images", "delete", "--sync", NGINX)
+        run = images_run.load(self.containerd, "--seed", self.medium.link, expect=8)
+        failed = [image for image in run.report["images"] if image["outcome"] == "failed"]
+        self.assertEqual([image["name"] for image in failed], [NGINX], run.log)
+        words = "the seed has no layers' blobs, and a record of the image would have to be added"
+        self.assertEqual(failed[0]["errors"], [words])
+        self.assertEqual(run.report["outcomes"]["settled"], len(run.report["images"]) - 1)
+        for name in self.containerd.images():
+            self.containerd.ctr("images", "delete", "--sync", name)
+        run = images_run.load(self.containerd, "--seed", self.medium.link, expect=8)
+        by_name = {image["name"]: image for image in run.report["images"] if image["namespace"] == "k8s.io"}
+        config = self.locked("k8s.io")[NGINX]["config"]["digest"]
+        self.assertEqual(by_name[NGINX]["errors"], [f"the seed has no layers' blobs, and blob {config} would have to be added"])
+        self.assertEqual(self.containerd.images(), {})
+
     def test_cri_knows_them(self):
         found = self.cri.image_status(NGINX)
         self.assertEqual(found.id, self.locked("k8s.io")[NGINX]["config"]["digest"])

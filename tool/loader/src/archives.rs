@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File};
-use ociseed_spec::lock::{BlobRef, Class, Namespace};
+use ociseed_spec::lock::{BlobRef, Class, LayerBlobs, Namespace};
 use ociseed_spec::records::ContentRecords;
 use ociseed_spec::{Digest, Reference};
 use ociseed_store::{Archive, ArchiveError, BlobError, IndexEntry};
@@ -212,7 +212,16 @@ fn image(
         store.open(&blob.digest, blob.size)?;
     }
     let (namespace, store) = (namespace.to_owned(), Rc::clone(store));
-    Ok(Wanted { names, namespace, class: Class::Critical, pin: true, target, blobs, store })
+    Ok(Wanted {
+        names,
+        namespace,
+        class: Class::Critical,
+        pin: true,
+        target,
+        blobs,
+        layers: LayerBlobs::All,
+        store,
+    })
 }
 
 fn add_manifest(blobs: &mut ContentRecords, manifest: &BlobRef, config: &BlobRef, layers: Vec<BlobRef>) {

@@ -86,7 +86,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use ociseed_spec::Digest;
-    use ociseed_spec::lock::{BlobRef, Class};
+    use ociseed_spec::lock::{BlobRef, Class, LayerBlobs};
     use ociseed_spec::records::CRI_MANAGED;
     use ociseed_store::Layout;
 
@@ -119,6 +119,7 @@ mod tests {
             pin,
             target: BlobRef { media_type: "m/t".to_owned(), digest: Digest::of(b"new"), size: 3 },
             blobs: Vec::new(),
+            layers: LayerBlobs::All,
             store: store(),
         }
     }

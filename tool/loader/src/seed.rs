@@ -81,7 +81,9 @@ pub(crate) fn open(path: &Path, expected: &[Digest]) -> Result<Source, SeedError
     let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), path.display().to_string())?));
     let of_class = |class| lock.content.images.iter().filter(move |image| image.class == class);
     let in_order = of_class(Class::Critical).chain(of_class(Class::Background));
-    let images = in_order.flat_map(|image| wanted(image, &store)).collect();
+    // In host form all blobs are there.
+    let layers = lock.medium.map_or(LayerBlobs::All, |medium| medium.blobs);
+    let images = in_order.flat_map(|image| wanted(image, layers, &store)).collect();
     Ok(Source { owner, images, refused: Vec::new() })
 }
 
@@ -95,8 +97,8 @@ fn read_lock(dir: &Dir) -> io::Result<Vec<u8>> {
 }
 
 /// One image for each of its namespaces.
-fn wanted(image: &LockedImage, store: &Rc<Store>) -> Vec<Wanted> {
-    let blobs = content_records(image, LayerBlobs::All);
+fn wanted(image: &LockedImage, layers: LayerBlobs, store: &Rc<Store>) -> Vec<Wanted> {
+    let blobs = content_records(image, layers);
     let namespaces = image.namespaces.iter().map(|namespace| namespace.as_str().to_owned());
     namespaces
         .map(|namespace| Wanted {
@@ -106,6 +108,7 @@ fn wanted(image: &LockedImage, store: &Rc<Store>) -> Vec<Wanted> {
             pin: image.pin,
             target: image.manifest.clone(),
             blobs: blobs.clone(),
+            layers,
             store: Rc::clone(store),
         })
         .collect()

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::rc::Rc;
 
-use ociseed_spec::lock::{BlobRef, Class};
+use ociseed_spec::lock::{BlobRef, Class, LayerBlobs};
 use ociseed_spec::records::ContentRecord;
 use ociseed_spec::{Digest, Reference};
 use ociseed_store::{Archive, BlobError, Layout};
@@ -32,8 +32,10 @@ pub(crate) struct Wanted {
     pub(crate) pin: bool,
     /// The manifest or index that the names stand for.
     pub(crate) target: BlobRef,
-    /// All its blobs, each after those that it refers to; no digest twice.
+    /// Its blobs that the source has, each after those that it refers to; no digest twice.
     pub(crate) blobs: Vec<ContentRecord>,
+    /// Whether its layers' blobs are among them.
+    pub(crate) layers: LayerBlobs,
     /// Where the bytes are.
     pub(crate) store: Rc<Store>,
 }

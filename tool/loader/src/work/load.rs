@@ -38,6 +38,7 @@ impl Work<'_> {
             return Ok(());
         }
         if !missing.is_empty() || new {
+            check_layers(image, &missing)?;
             check_manifest(image)?;
         }
         if !missing.is_empty() && !new {
@@ -216,6 +217,18 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Checks that the source can bring an image: without layers' blobs the engine could not unpack what is added.
+fn check_layers(image: &Wanted, missing: &[&ContentRecord]) -> Result<(), Failure> {
+    if image.layers.is_all() {
+        return Ok(());
+    }
+    let added = match missing.first() {
+        Some(blob) => format!("blob {}", blob.digest),
+        None => "a record of the image".to_owned(),
+    };
+    Err(Failure::Image(format!("the seed has no layers' blobs, and {added} would have to be added")))
 }
 
 /// Checks that the source's manifest names the blobs that are about to be labelled as its own.
