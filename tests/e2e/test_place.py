@@ -476,6 +476,39 @@ class Slots(PlaceCase):
         rig.run(["cp", "-a", self.seed, self.other])
         self.assert_placed(self.place("--previous-seed", self.other))
 
+    def test_a_root_of_a_seed_that_is_gone(self):
+        """An update without --previous-seed: the root is that of the other slot's seed."""
+        self.led_here()
+        first = self.place(source=self.other)
+        self.assertEqual((first.engine["outcome"], first.engine["missing"]), ("placed", []))
+        (alias,) = self.root.glob("io.ociseed.seed.*")
+        short = seed.seed_id(self.others)[7:23]
+        self.assertEqual(alias.name, f"io.ociseed.seed.{short}")
+        rig.run(["rm", "-r", self.run_dir])
+        alone = self.place()
+        self.assertEqual((alone.engine["outcome"], alone.engine["missing"]), ("kept", [short]))
+        self.assertIn(f"warning: `{alias}` leads nowhere", alone.log)
+        self.assertRegex(alone.log, "hint: .*`--previous-seed`")
+        self.assertNotIn("`--run-dir`", alone.log)
+        both = self.place("--previous-seed", self.other)
+        self.assertEqual((both.engine["outcome"], both.engine["missing"]), ("kept", []))
+        self.assertNotIn("warning", both.log)
+        # The link is there, and what it leads to is not.
+        rig.run(["rm", "-r", self.other])
+        self.assertEqual(self.place().engine["missing"], [short])
+
+    def test_another_run_directory_than_roots_know(self):
+        placed = self.place()
+        self.assertEqual((placed.engine["outcome"], placed.engine["missing"]), ("placed", [self.seed_id[7:23]]))
+        self.assertIn(f"warning: `{self.root}/io.ociseed.seed.{self.seed_id[7:23]}` leads nowhere", placed.log)
+        self.assertRegex(placed.log, "hint: .*`/run/ociseed`")
+        self.assertNotIn("--previous-seed", placed.log)
+
+    def led_here(self):
+        """Lets the links of roots lead through the run directory of the test."""
+        Path("/run/ociseed").symlink_to(self.run_dir)
+        self.addCleanup(os.unlink, "/run/ociseed")
+
     def test_a_link_that_leads_elsewhere_is_replaced(self):
         self.place(source=self.other)
         rig.run(["rm", "-r", self.root])

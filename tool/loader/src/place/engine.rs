@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ociseed_spec::lock::{Engine, Lock, LockedStore};
 
+use super::link;
 use super::report::{EngineReport, Outcome};
 use super::root::{Look, Root, Way};
 use super::space;
@@ -51,17 +52,36 @@ impl<'a> Placing<'a> {
         let root = Root::at(&self.root).map_err(|error| self.failed("use", &error))?;
         root.clean().map_err(|error| self.failed("tidy up", &error))?;
         let skeleton = self.open(&format!("{}/{SKELETON}", place()))?;
-        match root.look(&skeleton).map_err(|error| self.failed("look at", &error))? {
-            Look::Used(reason) => Ok(self.report(Outcome::Kept, Some(reason), 0)),
+        let mut report = match root.look(&skeleton).map_err(|error| self.failed("look at", &error))? {
+            Look::Used(reason) => self.report(Outcome::Kept, Some(reason), 0),
             Look::Foreign(reason) => {
                 talk.warning(&format!("`{}` is kept: {reason}", self.root.display()));
-                Ok(self.report(Outcome::Kept, Some(reason), 0))
+                self.report(Outcome::Kept, Some(reason), 0)
             }
             Look::Fresh(way) => {
                 self.check_space(&root, skeleton)?;
                 let copied = self.copy(&root, way)?;
-                Ok(self.report(Outcome::Placed, None, copied))
+                self.report(Outcome::Placed, None, copied)
             }
+        };
+        report.missing = link::missing(&root.path).map_err(|error| self.failed("look at", &error))?;
+        self.warn_of(&report.missing, talk);
+        Ok(report)
+    }
+
+    /// Says which links of the root lead nowhere: the engine lists these seeds' images, and cannot run them.
+    fn warn_of(&self, missing: &[String], talk: &Talk) {
+        let ours = link::short(&self.seed.lock.seed_id());
+        for short in missing {
+            let link = self.root.join(link::alias(short));
+            talk.warning(&format!("`{}` leads nowhere, so images of that seed cannot run", link.display()));
+        }
+        // The link that it leads through was made a moment ago, so it is not where the root's lead.
+        if missing.contains(&ours) {
+            talk.hint("links in roots lead through `/run/ociseed`, whatever `--run-dir` says");
+        }
+        if missing.iter().any(|short| *short != ours) {
+            talk.hint("where a seed of before is, `--previous-seed` says, until no image of it is needed");
         }
     }
 
@@ -106,7 +126,7 @@ impl<'a> Placing<'a> {
             Outcome::Kept => (0, 0),
         };
         let (name, root) = (ENGINE.as_str().to_owned(), self.root.display().to_string());
-        EngineReport { name, root, outcome, reason, images, layers, copied }
+        EngineReport { name, root, outcome, reason, images, layers, copied, missing: Vec::new() }
     }
 
     fn failed(&self, what: &str, error: &dyn Error) -> Stop {

@@ -65,6 +65,8 @@ pub(crate) struct EngineReport {
     pub(crate) layers: usize,
     /// Bytes of files that were written.
     pub(crate) copied: u64,
+    /// Seeds to which the root has links that lead nowhere, by the first digits of their ids.
+    pub(crate) missing: Vec<String>,
 }
 
 /// What `place` did.
@@ -227,6 +229,7 @@ mod tests {
                 images: 2,
                 layers: 5,
                 copied: 65536,
+                missing: Vec::new(),
             }],
             exit_code: 0,
             ..PlaceReport::new()
