@@ -459,7 +459,25 @@ class Slots(PlaceCase):
         expected = {"id": seed.seed_id(self.others), "lock": self.other_digest, "path": str(self.other)}
         found = placed.report["previous"]
         self.assertEqual({key: found[key] for key in expected}, expected)
-        self.assertEqual((found["checked"], found["bytes"]), ("no", 0))
+        size = sum(path.stat().st_size for path in self.other.glob("*/**/*") if path.is_file() and not path.is_symlink())
+        self.assertEqual((found["checked"], found["bytes"]), ("hashed", size))
+        self.assertIn(f"previous seed id={found['id']} lock={self.other_digest} trust=sealed checked=hashed", placed.log)
+        found = self.place("--previous-seed", self.other).report["previous"]
+        self.assertEqual((found["checked"], found["bytes"]), ("noted", 0))
+        # It was this slot's at an earlier boot.
+        self.assertEqual(self.place(source=self.other).report["seed"]["checked"], "noted")
+        found = self.place("--previous-seed", self.other, "--trust", "unchecked").report["previous"]
+        self.assertEqual(found["checked"], "no")
+
+    def test_a_wrong_one_is_not_linked(self):
+        blob = self.other / "blobs/sha256" / self.others[0].config.digest[7:]
+        blob.write_bytes(b"wrong")
+        placed = self.place("--previous-seed", self.other)
+        self.assertIn(f"warning: previous seed: `{self.other}`: `blobs/sha256/{blob.name}`: expected", placed.log)
+        self.assertIsNone(placed.report["previous"])
+        self.assert_placed(placed)
+        self.assertEqual(os.listdir(self.run_dir / "seeds"), [self.seed_id[7:]])
+        self.assertEqual(os.listdir(self.state / "sealed"), [self.digest[7:]])
 
     def test_a_bad_one_does_not_stop_this_one(self):
         cases = {"/nonexistent": "is not there", self.directory: "seed.json"}
@@ -474,7 +492,9 @@ class Slots(PlaceCase):
     def test_the_same_seed_in_both_slots(self):
         rig.run(["rm", "-r", self.other])
         rig.run(["cp", "-a", self.seed, self.other])
-        self.assert_placed(self.place("--previous-seed", self.other))
+        placed = self.place("--previous-seed", self.other)
+        self.assert_placed(placed)
+        self.assertEqual(placed.report["previous"]["checked"], "no")
 
     def test_a_root_of_a_seed_that_is_gone(self):
         """An update without --previous-seed: the root is that of the other slot's seed."""

@@ -114,8 +114,11 @@ fn link(request: &PlaceRequest, seed: &Seed) -> Result<(), Stop> {
 
 /// Makes the link to the other slot's seed. What is wrong with that is no reason not to start from this one.
 fn previous(request: &PlaceRequest, path: &Path, current: &Seed, talk: &Talk) -> Option<SeedReport> {
-    match try_previous(request, path, current) {
-        Ok(report) => Some(report),
+    match try_previous(request, path, current, talk) {
+        Ok(report) => {
+            talk.line(Priority::Notice, &format!("previous {}", report.line()));
+            Some(report)
+        }
         Err(stop) => {
             for error in stop.errors {
                 talk.warning(&format!("previous seed: {error}"));
@@ -125,22 +128,22 @@ fn previous(request: &PlaceRequest, path: &Path, current: &Seed, talk: &Talk) ->
     }
 }
 
-fn try_previous(request: &PlaceRequest, path: &Path, current: &Seed) -> Result<SeedReport, Stop> {
+fn try_previous(
+    request: &PlaceRequest,
+    path: &Path,
+    current: &Seed,
+    talk: &Talk,
+) -> Result<SeedReport, Stop> {
     let invalid = |error: &dyn Error| Stop::new(Exit::Seed, error);
     let found = find::find(path, std::time::Duration::ZERO).map_err(|error| invalid(&error))?;
     let mut mounted = mount::open(found, path, &request.run_dir).map_err(|error| invalid(&error))?;
     let seed = seed::read(&mounted.path, &[]).map_err(|error| invalid(&error))?;
-    let checked = match request.trust {
-        Trust::Verity => {
-            trust::kernel(&seed)?;
-            Checked::Kernel
-        }
-        Trust::Sealed | Trust::Unchecked => Checked::No,
-    };
-    // Of one seed in both slots, this slot's is the one that was checked.
-    if seed.lock.seed_id() != current.lock.seed_id() {
-        link(request, &seed)?;
-        mounted.keep();
+    // Of one seed in both slots, this slot's is the one that was checked, and no link leads to the other.
+    if seed.lock.seed_id() == current.lock.seed_id() {
+        return Ok(seed_report(&seed, &mounted, request.trust, Checked::No, 0));
     }
-    Ok(seed_report(&seed, &mounted, request.trust, checked, 0))
+    let (checked, bytes) = trust::trust(&seed, request.trust, &request.state_dir, talk)?;
+    link(request, &seed)?;
+    mounted.keep();
+    Ok(seed_report(&seed, &mounted, request.trust, checked, bytes))
 }

@@ -86,7 +86,7 @@ fn hash_once(seed: &Seed, state_dir: &Path, talk: &Talk) -> Result<(Checked, u64
 ///
 /// # Errors
 /// It does not, or that cannot be found out.
-pub(crate) fn kernel(seed: &Seed) -> Result<(), Stop> {
+fn kernel(seed: &Seed) -> Result<(), Stop> {
     let path = seed.path.display();
     let untrusted =
         |reason: String| Stop::saying(Exit::Seed, format!("`{path}`: nothing verifies it: {reason}"));
