@@ -549,9 +549,12 @@ class Status(PlaceCase):
         text = self.status()
         self.assertIn(f"seed id={self.seed_id}", text)
         self.assertIn("placed engine=containerd", text)
-        self.place("--expect-seed", seed.sha256(b""), expect=3)
+        refused = self.place("--expect-seed", seed.sha256(b""), expect=3).report
+        self.assertIsNone(refused["seed"])
         self.assertIn("error: ", self.status())
         self.assertIn("exit code 3", self.status())
+        # What was placed before is in force still.
+        self.assertEqual(self.status("--json"), json.dumps(placed.report | {key: refused[key] for key in ("exit-code", "errors")}, indent=2) + "\n")
         report = json.loads(self.status("--json")) | {"version": 2}
         (self.run_dir / "place.json").write_text(json.dumps(report))
         self.assertIn("it has version 2", self.status())

@@ -145,13 +145,20 @@ impl PlaceReport {
         lines.join("\n")
     }
 
-    /// Keeps the JSON form for `status`.
+    /// Keeps the JSON form for `status`. One that trusted no seed changed nothing, so what an earlier one of this boot did
+    /// holds on.
     ///
     /// # Errors
     /// The run directory cannot be written.
     pub(crate) fn save(&self, run_dir: &Path) -> io::Result<()> {
+        let mut kept = self.clone();
+        if kept.seed.is_none()
+            && let Ok(Known::Report(before, _)) = read(run_dir)
+        {
+            (kept.seed, kept.previous, kept.engines) = (before.seed, before.previous, before.engines);
+        }
         let temporary = run_dir.join(".place.json.new");
-        fs::write(&temporary, self.json())?;
+        fs::write(&temporary, kept.json())?;
         fs::rename(&temporary, run_dir.join(FILE_NAME))
     }
 }
@@ -240,6 +247,33 @@ mod tests {
     fn the_json_is_that_of_the_golden_file() {
         assert_eq!(example().json(), GOLDEN);
         assert_eq!(parse(GOLDEN.to_owned()), Known::Report(Box::new(example()), GOLDEN.to_owned()));
+    }
+
+    #[test]
+    fn what_a_good_one_did_outlives_one_that_was_refused() {
+        let run_dir = std::env::temp_dir().join(format!("ociseed-report-{}", std::process::id()));
+        fs::create_dir(&run_dir).expect("a directory");
+        let saved = |report: &PlaceReport| {
+            report.save(&run_dir).expect("written");
+            match read(&run_dir) {
+                Ok(Known::Report(kept, _)) => *kept,
+                other => panic!("{other:?}"),
+            }
+        };
+        let refused = PlaceReport { exit_code: 3, errors: vec!["wrong".to_owned()], ..PlaceReport::new() };
+        let trusted = PlaceReport { seed: example().seed, ..refused.clone() };
+        let both = PlaceReport { exit_code: 3, errors: refused.errors.clone(), ..example() };
+        let cases = [
+            ("the first", &refused, &refused),
+            ("a good one", &example(), &example()),
+            ("refused", &refused, &both),
+            ("refused again", &refused, &both),
+            ("trusted and failed", &trusted, &trusted),
+        ];
+        for (case, report, expected) in cases {
+            assert_eq!(saved(report), *expected, "{case}");
+        }
+        fs::remove_dir_all(&run_dir).expect("removed");
     }
 
     #[test]
