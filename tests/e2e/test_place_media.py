@@ -59,6 +59,17 @@ class Media(PlaceCase):
         listed = rig.run(["losetup", "--noheadings", "--output", "BACK-FILE"]).stdout
         self.assertNotIn(str(self.image), listed)
 
+    def test_what_a_mount_says_of_its_source_is_no_file_of_it(self):
+        """A tmpfs that says that it is an image: another one of the same file, device and inode is not noted for it."""
+        places = []
+        for number in range(2):
+            place = self.mount(self.directory / f"mounted {number}", source=self.image)
+            rig.run(["cp", "-a", f"{self.seed}/.", place])
+            places.append(place)
+        self.assertEqual(len({place.stat().st_ino for place in places}), 1)
+        for place in places:
+            self.assertEqual(self.place(source=place).report["seed"]["checked"], "hashed")
+
     def test_what_was_mounted_for_a_seed_that_is_refused_is_unmounted(self):
         for arguments in (["--expect-seed", seed.sha256(b"")], ["--trust", "verity"]):
             self.place(*arguments, source=self.image, expect=3)

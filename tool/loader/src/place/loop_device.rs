@@ -1,7 +1,7 @@
 //! A loop device for an image file, on kernels that mount no files of its kind.
 //!
 //! The kernel lets go of the device when it is unmounted. Linux has the call that sets one up in one step since 5.8.
-#![expect(unsafe_code, reason = "no crate has these two ioctls")]
+#![expect(unsafe_code, reason = "no crate has these ioctls")]
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,11 +9,12 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode, Setter};
+use rustix::ioctl::{self, Getter, Ioctl, IoctlOutput, Opcode, Setter};
 
 // linux/loop.h
 const LOOP_CTL_GET_FREE: Opcode = 0x4C82;
 const LOOP_CONFIGURE: Opcode = 0x4C0A;
+const LOOP_GET_STATUS64: Opcode = 0x4C05;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 
@@ -96,6 +97,16 @@ fn configure(device: &File, file: &File) -> Result<(), Errno> {
     let config = Config { fd, block_size: 0, info, reserved: [0; 8] };
     // SAFETY: LOOP_CONFIGURE takes a pointer to `struct loop_config`, which `Config` is field by field, and only reads it.
     unsafe { ioctl::ioctl(device, Setter::<LOOP_CONFIGURE, Config>::new(config)) }
+}
+
+/// Returns the device and the inode of the file that a loop device holds.
+///
+/// # Errors
+/// It is no loop device, or holds none.
+pub(crate) fn file_of(device: &File) -> io::Result<(u64, u64)> {
+    // SAFETY: LOOP_GET_STATUS64 takes a pointer to `struct loop_info64`, which `Info` is field by field, and fills it.
+    let info = unsafe { ioctl::ioctl(device, Getter::<LOOP_GET_STATUS64, Info>::new()) }?;
+    Ok((info.device, info.inode))
 }
 
 fn free_number(control: BorrowedFd<'_>) -> io::Result<i32> {

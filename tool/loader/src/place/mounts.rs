@@ -1,9 +1,13 @@
 //! What is mounted where, as `/proc/self/mountinfo` says it.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use super::loop_device;
 
 /// A mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub(crate) struct Mount {
     pub(crate) device: String,
     /// Where it is mounted.
     pub(crate) point: PathBuf,
+    /// Its file system, in Linux's word.
+    pub(crate) kind: String,
     /// What is mounted there: a device, a file, or a word.
     pub(crate) source: PathBuf,
 }
@@ -27,14 +33,40 @@ pub(crate) fn all() -> io::Result<Vec<Mount>> {
 
 /// Returns the file behind a block device or a mount of a file, by a device's number.
 pub(crate) fn file_behind(device: u64) -> Option<PathBuf> {
-    let number = number(device);
-    let of_loop = std::fs::read(format!("/sys/dev/block/{number}/loop/backing_file")).ok();
-    if let Some(path) = of_loop {
-        return Some(path_of(path.trim_ascii_end().to_vec()));
+    if is_loop(device) {
+        return file_of_loop(device);
     }
+    // The text is what the one who mounted it said, and only EROFS takes a file there.
+    let number = number(device);
     let mounts = all().ok()?;
-    let source = mounts.into_iter().rev().find(|mount| mount.device == number)?.source;
-    (source.is_absolute() && source.is_file()).then_some(source)
+    let mount = mounts.into_iter().rev().find(|mount| mount.device == number)?;
+    let is_file = mount.kind == "erofs" && mount.source.is_absolute() && mount.source.is_file();
+    is_file.then_some(mount.source)
+}
+
+/// Tells whether a device is one that holds a file.
+pub(crate) fn is_loop(device: u64) -> bool {
+    sys(device).join("loop").exists()
+}
+
+/// Finds the file of a loop device. The path that Linux shows may lead to another one by now, or to none.
+fn file_of_loop(device: u64) -> Option<PathBuf> {
+    let shown = std::fs::read(sys(device).join("loop/backing_file")).ok()?;
+    let path = path_of(shown.trim_ascii_end().to_vec());
+    let found = std::fs::metadata(&path).ok()?;
+    let held = loop_device::file_of(&File::open(node(device)?).ok()?).ok()?;
+    (held == (found.dev(), found.ino())).then_some(path)
+}
+
+/// Returns the path of a block device; those of file systems that are on none have no such device.
+pub(crate) fn node(device: u64) -> Option<PathBuf> {
+    let uevent = std::fs::read_to_string(sys(device).join("uevent")).ok()?;
+    let name = uevent.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(Path::new("/dev").join(name))
+}
+
+fn sys(device: u64) -> PathBuf {
+    Path::new("/sys/dev/block").join(number(device))
 }
 
 /// Writes the number of a device as Linux does.
@@ -56,7 +88,8 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let device = str::from_utf8(words.nth(2)?).ok()?.to_owned();
     let point = unescape(words.nth(1)?);
     words.find(|word| *word == b"-")?;
-    Some(Mount { device, point, source: unescape(words.nth(1)?) })
+    let kind = str::from_utf8(words.next()?).ok()?.to_owned();
+    Some(Mount { device, point, kind, source: unescape(words.next()?) })
 }
 
 /// Blanks, tabs, newlines and backslashes are three octal digits behind a backslash.
@@ -89,14 +122,15 @@ mod tests {
 
     #[test]
     fn lines_are_read_whatever_tags_they_have() {
-        let mount = |device: &str, point: &str, source: &str| {
-            Some(Mount { device: device.to_owned(), point: point.into(), source: source.into() })
+        let mount = |device: &str, point: &str, kind: &str, source: &str| {
+            let (device, kind) = (device.to_owned(), kind.to_owned());
+            Some(Mount { device, point: point.into(), kind, source: source.into() })
         };
         let cases: [(&str, Option<Mount>); 4] = [
-            ("36 35 98:0 / /a rw,noatime - ext4 /dev/root rw", mount("98:0", "/a", "/dev/root")),
+            ("36 35 98:0 / /a rw,noatime - ext4 /dev/root rw", mount("98:0", "/a", "ext4", "/dev/root")),
             (
                 "1 2 0:44 / /a\\040b\\134 ro shared:1 master:2 - erofs /x\\011y ro",
-                mount("0:44", "/a b\\", "/x\ty"),
+                mount("0:44", "/a b\\", "erofs", "/x\ty"),
             ),
             ("1 2 0:44 / /a ro", None),
             ("", None),
