@@ -37,6 +37,17 @@ class Media(PlaceCase):
         self.assertLessEqual({"ro", "nosuid", "nodev"}, set(line.split()[3].split(",")), line)
         return placed, line
 
+    @contextlib.contextmanager
+    def partition(self, disk):
+        """The device of a disk's one partition; one that is left would stay for whoever has the loop device next."""
+        with self.loop_device(disk) as device:
+            rig.run(["partx", "--add", device])
+            try:
+                yield Path(f"{device}p1")
+            finally:
+                rig.unmount_below(self.directory)
+                rig.run(["partx", "--delete", device])
+
     def test_an_image_file(self):
         placed, _ = self.assert_from(self.image, self.image)
         self.assertTrue(placed.report["seed"]["path"].endswith("seed%20image.erofs"), placed.report)
@@ -59,6 +70,24 @@ class Media(PlaceCase):
         listed = rig.run(["losetup", "--noheadings", "--output", "BACK-FILE"]).stdout
         self.assertNotIn(str(self.image), listed)
 
+    def test_the_file_of_a_loop_device_is_known_by_more_than_its_path(self):
+        place = self.mount(self.directory / "mounted", "erofs", "loop,ro", self.image)
+        other = self.directory / "other"
+        rig.run(["cp", self.image, other])
+        for checked in ("hashed", "noted"):
+            self.assertEqual(self.place(source=place).report["seed"]["checked"], checked)
+        # Another one is at its path for now, and then instead of it.
+        rig.run(["mount", "--bind", other, self.image])
+        for checked in ("hashed", "hashed"):
+            self.assertEqual(self.place(source=place).report["seed"]["checked"], checked)
+        rig.run(["umount", self.image])
+        self.assertEqual(self.place(source=place).report["seed"]["checked"], "noted")
+        other.rename(self.image)
+        for checked in ("hashed", "hashed"):
+            self.assertEqual(self.place(source=place).report["seed"]["checked"], checked)
+        (notes,) = (self.state / "sealed").iterdir()
+        self.assertEqual(len(notes.read_text().splitlines()), 1)
+
     def test_what_a_mount_says_of_its_source_is_no_file_of_it(self):
         """A tmpfs that says that it is an image: another one of the same file, device and inode is not noted for it."""
         places = []
@@ -69,6 +98,30 @@ class Media(PlaceCase):
         self.assertEqual(len({place.stat().st_ino for place in places}), 1)
         for place in places:
             self.assertEqual(self.place(source=place).report["seed"]["checked"], "hashed")
+
+    def test_an_image_file_that_was_written_to_is_hashed_again(self):
+        before = self.image.stat()
+        self.place(source=self.image)
+        rig.unmount_below(self.directory)
+        at = self.image.read_bytes().index(b"behind what is in dir")
+        with open(self.image, "r+b") as image:
+            image.seek(at)
+            image.write(b"B")
+        # The time that a program can set says nothing; the one that the kernel sets does.
+        os.utime(self.image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.assertIn("expected the tree digest", self.place(source=self.image, expect=3).log)
+
+    def test_another_file_system_on_a_device_is_hashed_again(self):
+        # A partition's device, as that of a disk, stays what it is.
+        again = erofs(self.seed, self.directory / "again.erofs", self.label)
+        self.assertEqual(again.stat().st_size, self.image.stat().st_size)
+        disk = partitioned(self.directory / "disk", {"seed": self.image})
+        with self.partition(disk) as device:
+            for checked in ("hashed", "noted"):
+                self.assertEqual(self.place(source=device).report["seed"]["checked"], checked)
+                rig.unmount_below(self.directory)
+            rig.run(["dd", f"if={again}", f"of={device}", "bs=64k", "conv=fsync"])
+            self.assertEqual(self.place(source=device).report["seed"]["checked"], "hashed")
 
     def test_what_was_mounted_for_a_seed_that_is_refused_is_unmounted(self):
         for arguments in (["--expect-seed", seed.sha256(b"")], ["--trust", "verity"]):
@@ -99,30 +152,19 @@ class Media(PlaceCase):
     def test_the_label_of_a_partition(self):
         name = f"the {self.label}"
         disk = partitioned(self.directory / "disk", {name: self.image})
-        with self.loop_device(disk) as device, self.partition(device, name) as partition:
+        with self.partition(disk) as partition:
+            uevent = Path("/sys/class/block", partition.name, "uevent")
+            # Linux says the name of what it found in a table by itself; this partition it was told of by partx.
+            said = self.directory / "uevent"
+            said.write_text(uevent.read_text() + f"PARTNAME={name}\n")
+            rig.run(["mount", "--bind", said, uevent.resolve()])
             for source in (f"PARTLABEL={name}", f"LABEL={self.label}"):
                 with self.subTest(source):
                     self.assert_from(source, partition)
                     rig.unmount_below(self.directory)
                     rig.run(["rm", "-r", self.root, self.state])
             self.place(source=f"PARTLABEL={self.label}", expect=3)
-
-    @contextlib.contextmanager
-    def partition(self, device, name):
-        """The first partition of a device. All of this machine would keep it when the device is gone, so it goes before."""
-        rig.run(["partx", "--add", device])
-        partition = Path(f"{device}p1")
-        uevent = Path("/sys/class/block", partition.name, "uevent").resolve()
-        # Linux says the name of what it found in a table by itself; this partition it was told of by partx.
-        said = self.directory / "uevent"
-        said.write_text(uevent.read_text() + f"PARTNAME={name}\n")
-        rig.run(["mount", "--bind", said, uevent])
-        try:
-            yield partition
-        finally:
-            rig.unmount_below(self.directory)
-            rig.run(["umount", uevent])
-            rig.run(["partx", "--delete", device])
+            rig.run(["umount", uevent.resolve()])
 
     def test_a_medium_that_comes_late(self):
         late = self.directory / "late.erofs"

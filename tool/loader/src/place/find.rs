@@ -102,7 +102,11 @@ fn at(path: &Path, shown: &str) -> Result<Seed, FindError> {
     Ok(Seed::Medium(Medium { path, device, kind }))
 }
 
-fn superblock(path: &Path) -> io::Result<Option<Superblock>> {
+/// Reads the superblock of a device or a file, if it has one that is known.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn superblock(path: &Path) -> io::Result<Option<Superblock>> {
     let mut bytes = Vec::with_capacity(superblock::LENGTH);
     File::open(path)?.take(superblock::LENGTH as u64).read_to_end(&mut bytes)?;
     Ok(superblock::parse(&bytes))

@@ -29,14 +29,14 @@ pub(crate) struct Notes {
     file: PathBuf,
 }
 
-/// Describes the medium of a seed in a line.
+/// Describes the medium of a seed in a line; `None` where it could not be told from another one at the next boot.
 ///
 /// # Errors
 /// The kernel does not say what it is.
-pub(crate) fn medium(seed: &Seed) -> io::Result<String> {
+pub(crate) fn medium(seed: &Seed) -> io::Result<Option<String>> {
     let dir = rustix::fs::openat(&seed.dir, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let (file_system, size) = trust::file_system(&dir)?;
-    Ok(format!("{file_system} {size} {}", rustix::fs::fstat(&dir)?.st_ino))
+    let Some((file_system, size)) = trust::file_system(&dir)? else { return Ok(None) };
+    Ok(Some(format!("{file_system} {size} {}", rustix::fs::fstat(&dir)?.st_ino)))
 }
 
 impl Notes {

@@ -13,19 +13,29 @@ pub(crate) struct Superblock {
     pub(crate) kind: &'static str,
     /// Its label; empty where it has none.
     pub(crate) label: Vec<u8>,
+    /// What tells it from others: its UUID; of squashfs, which has none, when it was made and all that its superblock says.
+    pub(crate) id: Vec<u8>,
 }
 
 /// Reads a superblock.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Superblock> {
-    // erofs_fs.h: magic, volume_name; ext4.h: s_magic, s_volume_name; squashfs_fs.h: s_magic, and it has no label.
+    // erofs_fs.h: magic, uuid, volume_name; ext4.h: s_magic, s_uuid, s_volume_name; squashfs_fs.h: s_magic, and it has no label.
+    let id = |at: usize, length: usize| bytes.get(at..at + length).map(<[u8]>::to_vec);
     let is = |at: usize, magic: &[u8]| bytes.get(at..at + magic.len()) == Some(magic);
     if is(START, &[0xe2, 0xe1, 0xf5, 0xe0]) {
-        return Some(Superblock { kind: "erofs", label: text(bytes, START + 64)? });
+        return Some(Superblock { kind: "erofs", label: text(bytes, START + 64)?, id: id(START + 48, 16)? });
     }
     if is(START + 0x38, &[0x53, 0xef]) {
-        return Some(Superblock { kind: "ext4", label: text(bytes, START + 0x78)? });
+        return Some(Superblock {
+            kind: "ext4",
+            label: text(bytes, START + 0x78)?,
+            id: id(START + 0x68, 16)?,
+        });
     }
-    is(0, b"hsqs").then(|| Superblock { kind: "squashfs", label: Vec::new() })
+    if is(0, b"hsqs") {
+        return Some(Superblock { kind: "squashfs", label: Vec::new(), id: id(0, 96)? });
+    }
+    None
 }
 
 /// Sixteen bytes, filled up with zeros.
@@ -49,18 +59,25 @@ mod tests {
     #[test]
     fn file_systems_are_known_by_their_magic() {
         let erofs: &[u8] = &[0xe2, 0xe1, 0xf5, 0xe0];
+        let uuid: &[u8] = b"0123456789abcdef";
+        let squashfs = [b"hsqs".as_slice(), &[0; 92]].concat();
         let cases = [
-            (with(&[(1024, erofs)]), Some(("erofs", ""))),
-            (with(&[(1024, erofs), (1088, b"seed")]), Some(("erofs", "seed"))),
-            (with(&[(1024, erofs), (1088, b"sixteen letters!more")]), Some(("erofs", "sixteen letters!"))),
-            (with(&[(1080, &[0x53, 0xef]), (1144, b"a b")]), Some(("ext4", "a b"))),
-            (with(&[(0, b"hsqs")]), Some(("squashfs", ""))),
+            (with(&[(1024, erofs)]), Some(("erofs", "", &[0; 16][..]))),
+            (with(&[(1024, erofs), (1072, uuid), (1088, b"seed")]), Some(("erofs", "seed", uuid))),
+            (
+                with(&[(1024, erofs), (1088, b"sixteen letters!more")]),
+                Some(("erofs", "sixteen letters!", &[0; 16])),
+            ),
+            (with(&[(1080, &[0x53, 0xef]), (1128, uuid), (1144, b"a b")]), Some(("ext4", "a b", uuid))),
+            (with(&[(0, b"hsqs")]), Some(("squashfs", "", &squashfs))),
             (with(&[]), None),
             (with(&[(1024, erofs)])[..1080].to_vec(), None),
+            (b"hsqs".to_vec(), None),
             (Vec::new(), None),
         ];
         for (bytes, expected) in cases {
-            let expected = expected.map(|(kind, label)| Superblock { kind, label: label.into() });
+            let expected =
+                expected.map(|(kind, label, id)| Superblock { kind, label: label.into(), id: id.to_vec() });
             assert_eq!(parse(&bytes), expected);
         }
     }

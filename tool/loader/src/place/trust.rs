@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use ociseed_spec::Digest;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use serde::{Deserialize, Serialize};
 
-use super::{mounts, noted, sealed};
+use super::{find, mounts, noted, sealed};
 use crate::args::Trust;
 use crate::exit::Exit;
 use crate::seed::Seed;
@@ -66,7 +67,7 @@ fn hash_once(seed: &Seed, state_dir: &Path, talk: &Talk) -> Result<(Checked, u64
     };
     let medium = noted::medium(seed).map_err(unreadable)?;
     let notes = noted::Notes::new(state_dir, &seed.digest);
-    if notes.has(&medium) {
+    if medium.as_ref().is_some_and(|medium| notes.has(medium)) {
         return Ok((Checked::Noted, 0));
     }
     let findings = sealed::check(seed);
@@ -75,7 +76,9 @@ fn hash_once(seed: &Seed, state_dir: &Path, talk: &Talk) -> Result<(Checked, u64
         let errors = findings.problems.iter().map(|problem| format!("`{path}`: {problem}")).collect();
         return Err(Stop::naming(Exit::Seed, errors));
     }
-    if let Err(error) = notes.add(&medium) {
+    if let Some(medium) = medium
+        && let Err(error) = notes.add(&medium)
+    {
         // The seed is as good without; it is hashed again at the next boot.
         talk.warning(&chain(&error));
     }
@@ -113,11 +116,11 @@ fn is_verity_device(sys: &Path, device: u64) -> bool {
     uuid.is_ok_and(|uuid| uuid.starts_with(b"CRYPT-VERITY-"))
 }
 
-/// Returns the file system that something open is on, to be told from others at the next boot.
+/// Returns the file system that something open is on, to be told from others at the next boot; `None` where it could not be.
 ///
 /// # Errors
 /// The kernel does not say.
-pub(super) fn file_system(dir: &OwnedFd) -> io::Result<(String, u64)> {
+pub(super) fn file_system(dir: &OwnedFd) -> io::Result<Option<(String, u64)>> {
     let (stat, vfs) = (rustix::fs::fstat(dir)?, rustix::fs::fstatvfs(dir)?);
     let kind = rustix::fs::fstatfs(dir)?.f_type;
     let size = vfs.f_blocks.saturating_mul(vfs.f_frsize);
@@ -125,11 +128,22 @@ pub(super) fn file_system(dir: &OwnedFd) -> io::Result<(String, u64)> {
     let device = match mounts::file_behind(stat.st_dev) {
         Some(file) => {
             let stat = rustix::fs::stat(&file)?;
-            format!("{}/{}", mounts::number(stat.st_dev), stat.st_ino)
+            // What writes to a file can put its mtime back, but not its ctime.
+            let times = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
+            let [modified, changed] =
+                times.map(|(seconds, nanoseconds)| format!("{seconds}.{nanoseconds:09}"));
+            format!("{}/{} {modified} {changed}", mounts::number(stat.st_dev), stat.st_ino)
         }
-        None => mounts::number(stat.st_dev),
+        None if mounts::is_loop(stat.st_dev) => return Ok(None),
+        None => format!("{} {}", mounts::number(stat.st_dev), superblock_id(stat.st_dev)),
     };
-    Ok((format!("{kind:x} {device}"), size))
+    Ok(Some((format!("{kind:x} {device}"), size)))
+}
+
+/// Tells a device's file system from one that was made there later; a directory may be on one that has no such device.
+fn superblock_id(device: u64) -> String {
+    let superblock = mounts::node(device).and_then(|node| find::superblock(&node).ok()?);
+    superblock.map_or_else(|| "-".to_owned(), |superblock| Digest::of(&superblock.id).hex())
 }
 
 #[cfg(test)]
