@@ -3,7 +3,7 @@
 mod help;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
@@ -130,7 +130,8 @@ struct LowArgs {
     expect_seed: Option<Digest>,
     engine: Option<String>,
     address: Option<PathBuf>,
-    wait: Option<u64>,
+    /// Any number of these can be added to any time.
+    wait: Option<u32>,
     run_dir: Option<PathBuf>,
     take_over: bool,
     previous_seed: Option<PathBuf>,
@@ -238,6 +239,12 @@ impl LowArgs {
             }
         };
         let Some(seed) = self.seed else { return wrong("`--seed SEED` is needed") };
+        for (flag, typed) in [("seed", Some(&seed)), ("previous-seed", self.previous_seed.as_ref())] {
+            // Every partition without a name would be what is looked for.
+            if let Some(typed) = typed.filter(|typed| is_label_without_name(typed)) {
+                return wrong(format!("`--{flag} {}` says no name", typed.display()));
+            }
+        }
         Ok(PlaceRequest {
             seed,
             previous: self.previous_seed,
@@ -274,8 +281,12 @@ fn wrong<T>(text: impl Into<String>) -> Result<T, UsageError> {
     Err(UsageError(text.into()))
 }
 
-fn wait(seconds: Option<u64>) -> Duration {
-    Duration::from_secs(seconds.unwrap_or(60))
+fn is_label_without_name(seed: &Path) -> bool {
+    ["LABEL=", "PARTLABEL="].iter().any(|empty| seed.as_os_str() == *empty)
+}
+
+fn wait(seconds: Option<u32>) -> Duration {
+    Duration::from_secs(seconds.unwrap_or(60).into())
 }
 
 fn run_dir(typed: Option<PathBuf>) -> PathBuf {
@@ -310,6 +321,10 @@ mod tests {
             json: false,
         };
         assert_eq!(request, expected);
+        let Ok(Command::Place(request)) = words("place --seed s --wait 4294967295") else {
+            panic!("a good line")
+        };
+        assert!(std::time::Instant::now().checked_add(request.wait).is_some());
         let Ok(Command::Status(request)) = words("status --json") else { panic!("a good line") };
         assert_eq!(request, StatusRequest { run_dir: "/run/ociseed".into(), json: true });
     }
@@ -324,9 +339,15 @@ mod tests {
             ("run --archives b --expect-seed sha256:0", "not `sha256:`"),
             ("run --seed a --engine docker", "unknown engine `docker`"),
             ("run --seed a --wait soon", "soon"),
+            ("run --seed a --wait 18446744073709551615", "too large"),
+            ("place --seed a --wait 4294967296", "too large"),
             ("run --seed a more", "more"),
             ("run --seed a --turbo", "--turbo"),
             ("place", "`--seed SEED` is needed"),
+            ("place --seed LABEL=", "`--seed LABEL=` says no name"),
+            ("place --seed PARTLABEL=", "`--seed PARTLABEL=` says no name"),
+            ("place --seed a --previous-seed LABEL=", "`--previous-seed LABEL=` says no name"),
+            ("place --seed a --previous-seed PARTLABEL=", "`--previous-seed PARTLABEL=` says no name"),
             ("place --seed a --trust me", "unknown trust `me`"),
             ("place --seed a --archives b", "`--archives` is not for `place`"),
             ("place --seed a --take-over", "`--take-over` is not for `place`"),
