@@ -136,6 +136,16 @@ class Media(PlaceCase):
         self.mount(mounted)
         self.assertIn("something else than", self.place(source=self.image, expect=3).log)
 
+    def test_a_mount_without_its_options_is_not_used(self):
+        self.place(source=self.image)
+        (mounted,) = rig.mounts_below(self.directory)
+        for left, missing in {"nosuid,dev": "`nodev`", "suid,nodev": "`nosuid`", "suid,dev": "`nosuid`, `nodev`"}.items():
+            with self.subTest(left):
+                rig.run(["mount", "-o", f"remount,bind,ro,{left}", mounted])
+                self.assertIn(f"without {missing}", self.place(source=self.image, expect=3).log)
+        rig.run(["mount", "-o", "remount,bind,ro,nosuid,nodev", mounted])
+        self.assertEqual(self.place(source=self.image).engine["outcome"], "kept")
+
     def test_a_device(self):
         with self.loop_device(self.image) as device:
             self.assert_from(device, device)

@@ -38,7 +38,20 @@ pub(crate) enum MountError {
         /// What is there.
         found: String,
     },
+    /// It is mounted there, but not as it should be.
+    #[error("`{medium}` is mounted at `{place}` without {missing}")]
+    Loose {
+        /// Where.
+        place: String,
+        /// What.
+        medium: String,
+        /// The options that it should have.
+        missing: String,
+    },
 }
+
+/// What every mount of a seed must have: no file of it is to be changed, or to give anybody rights.
+const OPTIONS: [&str; 3] = ["ro", "nosuid", "nodev"];
 
 /// A seed that can be read; what was mounted for it is unmounted when this is dropped before it is kept.
 #[derive(Debug)]
@@ -83,7 +96,13 @@ pub(crate) fn open(seed: Seed, name: &Path, run_dir: &Path) -> Result<Mounted, M
     let path = fs::canonicalize(&place).map_err(failed)?;
     let shown = Some(medium.path.display().to_string());
     match mounts::at(&path).map_err(failed)? {
-        Some(mount) if is_of(&mount, &medium, &path) => Ok(Mounted { path, medium: shown, ours: false }),
+        Some(mount) if is_of(&mount, &medium, &path) => match missing_of(&mount.options) {
+            None => Ok(Mounted { path, medium: shown, ours: false }),
+            Some(missing) => {
+                let (place, medium) = (path.display().to_string(), medium.path.display().to_string());
+                Err(MountError::Loose { place, medium, missing })
+            }
+        },
         Some(mount) => Err(MountError::Taken {
             place: path.display().to_string(),
             medium: medium.path.display().to_string(),
@@ -108,6 +127,13 @@ fn is_of(mount: &mounts::Mount, medium: &Medium, path: &Path) -> bool {
         Some(number) => mount.device == mounts::number(number),
         None => mounts::file_behind(device).as_deref() == Some(&medium.path),
     }
+}
+
+/// Names the options that a mount lacks.
+fn missing_of(options: &str) -> Option<String> {
+    let has = |wanted: &str| options.split(',').any(|option| option == wanted);
+    let missing: Vec<_> = OPTIONS.iter().filter(|wanted| !has(wanted)).map(|o| format!("`{o}`")).collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
 }
 
 fn mount(medium: &Medium, place: &Path) -> io::Result<()> {
@@ -145,6 +171,20 @@ fn escape(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_that_a_mount_lacks_are_named() {
+        let cases = [
+            ("ro,nosuid,nodev,relatime", None),
+            ("nodev,ro,nosuid", None),
+            ("ro,relatime", Some("`nosuid`, `nodev`")),
+            ("rw,nosuid,nodev,errors=remount-ro", Some("`ro`")),
+            ("", Some("`ro`, `nosuid`, `nodev`")),
+        ];
+        for (options, expected) in cases {
+            assert_eq!(missing_of(options).as_deref(), expected, "{options}");
+        }
+    }
 
     #[test]
     fn every_name_is_one_part_of_a_path() {

@@ -18,6 +18,8 @@ pub(crate) struct Mount {
     pub(crate) point: PathBuf,
     /// Its file system, in Linux's word.
     pub(crate) kind: String,
+    /// The options of this mount, and not of its file system.
+    pub(crate) options: String,
     /// What is mounted there: a device, a file, or a word.
     pub(crate) source: PathBuf,
 }
@@ -87,9 +89,10 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ');
     let device = str::from_utf8(words.nth(2)?).ok()?.to_owned();
     let point = unescape(words.nth(1)?);
+    let options = String::from_utf8_lossy(words.next()?).into_owned();
     words.find(|word| *word == b"-")?;
     let kind = str::from_utf8(words.next()?).ok()?.to_owned();
-    Some(Mount { device, point, kind, source: unescape(words.next()?) })
+    Some(Mount { device, point, kind, options, source: unescape(words.next()?) })
 }
 
 /// Blanks, tabs, newlines and backslashes are three octal digits behind a backslash.
@@ -122,15 +125,18 @@ mod tests {
 
     #[test]
     fn lines_are_read_whatever_tags_they_have() {
-        let mount = |device: &str, point: &str, kind: &str, source: &str| {
-            let (device, kind) = (device.to_owned(), kind.to_owned());
-            Some(Mount { device, point: point.into(), kind, source: source.into() })
+        let mount = |device: &str, point: &str, kind: &str, options: &str, source: &str| {
+            let (device, kind, options) = (device.to_owned(), kind.to_owned(), options.to_owned());
+            Some(Mount { device, point: point.into(), kind, options, source: source.into() })
         };
         let cases: [(&str, Option<Mount>); 4] = [
-            ("36 35 98:0 / /a rw,noatime - ext4 /dev/root rw", mount("98:0", "/a", "ext4", "/dev/root")),
+            (
+                "36 35 98:0 / /a rw,noatime - ext4 /dev/root ro",
+                mount("98:0", "/a", "ext4", "rw,noatime", "/dev/root"),
+            ),
             (
                 "1 2 0:44 / /a\\040b\\134 ro shared:1 master:2 - erofs /x\\011y ro",
-                mount("0:44", "/a b\\", "erofs", "/x\ty"),
+                mount("0:44", "/a b\\", "erofs", "ro", "/x\ty"),
             ),
             ("1 2 0:44 / /a ro", None),
             ("", None),
