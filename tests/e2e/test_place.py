@@ -430,6 +430,15 @@ class Trust(PlaceCase):
         (self.seed / "blobs/sha256" / extra.digest[7:]).write_bytes(extra.data)
         self.assertIn("is not in the lock", self.place(expect=3).log)
 
+    def test_a_layer_deeper_than_the_soft_limit_of_open_files(self):
+        """Programs may open 1024 files unless they ask for more; the limits here are lower, and the layer is not as deep."""
+        rig.run(["rm", "-r", self.seed])
+        deep = seed.Layer(seed.tar_of([]), extra=lambda layer: (layer / "/".join(["d"] * 200)).mkdir(parents=True))
+        seed.write_medium(self.seed, [seed.Image("example.org/deep:1", [deep])])
+        log = self.place(tracer=["prlimit", "--nofile=128:128"], expect=3).log
+        self.assertRegex(log, "cannot read `/(d/)+d`: 1[0-9]{2} directories are open on the way to it, and the limit of open files is 128")
+        self.assertEqual(self.place(tracer=["prlimit", "--nofile=128:1024"]).engine["outcome"], "placed")
+
     def test_memory_stays_bounded(self):
         rig.run(["rm", "-r", self.seed])
         many = lambda layer: [(layer / f"{number:06}").write_text(str(number)) for number in range(3000)]

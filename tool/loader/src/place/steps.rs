@@ -12,6 +12,7 @@ use super::link;
 use super::mount::{self, Mounted};
 use super::report::{PlaceReport, SeedReport, seconds};
 use super::trust::{self, Checked};
+use super::walk;
 use crate::args::{PlaceRequest, Trust};
 use crate::exit::Exit;
 use crate::seed::{self, Seed};
@@ -21,6 +22,7 @@ use crate::{expect, lock};
 
 /// Places and returns what was done; everything was said on standard error by then.
 pub(crate) fn place(request: &PlaceRequest, talk: &Talk) -> PlaceReport {
+    walk::raise_limit();
     let mut report = PlaceReport::new();
     let mut held = None;
     let stop = attempt(request, talk, &mut report, &mut held).err();

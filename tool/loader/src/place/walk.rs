@@ -11,6 +11,7 @@ use ociseed_spec::listing::Line;
 use ociseed_spec::{FileMode, Owner, Timestamp, TreePath};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
 
 /// What the kernel gives of an xattr, of its name or of the list of names at most.
 const LARGEST_XATTR: usize = 64 << 10;
@@ -141,6 +142,14 @@ struct Level {
     next: usize,
 }
 
+/// Lets this process open as many files as it may: a walk has one open for each directory on its way, and 1024, as many as programs may
+/// open that do not ask for more, are fewer than a layer can have directories below each other.
+pub(crate) fn raise_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // What is refused leaves things as they were; a walk that cannot go on says why.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// A walk.
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -215,6 +224,18 @@ impl Walk {
         Ok(Found { path: path.clone(), node, stat, xattrs })
     }
 
+    /// Says of a path that lies too deep that this is so.
+    fn explain(&self, error: io::Error) -> io::Error {
+        if error.raw_os_error() != Some(Errno::MFILE.raw_os_error()) {
+            return error;
+        }
+        let (depth, limit) = (self.levels.len(), rustix::process::getrlimit(Resource::Nofile).current);
+        let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+        io::Error::other(format!(
+            "{depth} directories are open on the way to it, and the limit of open files is {limit}"
+        ))
+    }
+
     /// Returns the name under which a file with several was met first, or remembers this one.
     fn first_name(&mut self, stat: &Stat, path: &TreePath) -> Option<TreePath> {
         let key = (stat.st_dev, stat.st_ino);
@@ -247,7 +268,8 @@ impl Iterator for Walk {
             }
         };
         let path = path.expect("a name that the kernel gave is one part of a path");
-        Some(self.look(&path).map_err(|source| WalkError { path, source }))
+        let found = self.look(&path).map_err(|error| self.explain(error));
+        Some(found.map_err(|source| WalkError { path, source }))
     }
 }
 
