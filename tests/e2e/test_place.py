@@ -75,7 +75,7 @@ class Roots(PlaceCase):
         for target in (self.directory / "data/containerd", "../data/relative"):
             with self.subTest(target):
                 self.root.symlink_to(target)
-                self.assert_placed(self.place())
+                self.assert_placed(self.place("--root", f"{self.root}/"))
                 self.assertTrue(self.root.is_symlink())
                 self.root.unlink()
         (self.parent / "second").symlink_to(self.directory / "data/other")
@@ -113,6 +113,30 @@ class Roots(PlaceCase):
                 self.assertIn(f"its `{piece}` is not the store's", placed.engine["reason"])
                 self.assertIn(f"warning: `{self.root}` is kept", placed.log)
                 self.assertEqual(tree_of(self.root), before)
+                rig.run(["rm", "-r", self.root])
+
+    def test_what_cannot_be_replaced_is_found_before_anything_is(self):
+        elsewhere = self.directory / "elsewhere"
+        elsewhere.mkdir()
+        makers = {
+            "a link to an empty directory": lambda path: path.symlink_to(elsewhere),
+            "an empty file": lambda path: path.write_text(""),
+            "another file system, empty": lambda path: self.mount(path, options="size=1m,mode=755"),
+            "an empty directory of the same one, mounted": lambda path: self.mount(path, "none", "bind", elsewhere),
+        }
+        cases = [(piece, *case) for piece in (SNAPSHOTTER, DATABASE) for case in makers.items()]
+        # The link to the seed is one and cannot replace even an empty directory.
+        cases.append((self.alias, "an empty directory", Path.mkdir))
+        for piece, what, make in cases:
+            with self.subTest(piece, what=what):
+                self.root.mkdir()
+                make(self.root / piece)
+                before = tree_of(self.root)
+                placed = self.place()
+                self.assertEqual(placed.engine["outcome"], "kept")
+                self.assertIn(f"its `{piece}` is not the store's", placed.engine["reason"])
+                self.assertEqual(tree_of(self.root), before)
+                rig.unmount_below(self.directory)
                 rig.run(["rm", "-r", self.root])
 
     @property

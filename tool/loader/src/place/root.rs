@@ -7,16 +7,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Stat, StatxAttributes, StatxFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 
 use super::store::likeness;
-use super::walk::{Names, open_host};
+use super::walk::{Names, flags, open_host};
 
 /// The directory of containerd's database; only with that it knows of anything.
 const DATABASE: &str = "io.containerd.metadata.v1.bolt";
@@ -62,9 +62,9 @@ impl Root {
     /// # Errors
     /// It has no name, or is a link to a link.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(path)?;
+        let path = by_its_parts(&std::path::absolute(path)?);
         let path = match fs::read_link(&path) {
-            Ok(target) => path.parent().unwrap_or(&path).join(target),
+            Ok(target) => by_its_parts(&path.parent().unwrap_or(&path).join(target)),
             Err(_) => path,
         };
         let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
@@ -125,7 +125,7 @@ impl Root {
                 Some(found) if Some(found) == likeness(skeleton, piece)? => {
                     there.push(OsStr::from_bytes(piece).to_owned());
                 }
-                Some(_) if is_empty(&self.path.join(OsStr::from_bytes(piece))) => {}
+                Some(_) if can_be_replaced(&dir, skeleton, piece)? => {}
                 Some(_) => return Ok(Look::Foreign(format!("its `{shown}` is not the store's"))),
             }
         }
@@ -133,12 +133,7 @@ impl Root {
     }
 
     fn is_mount_point(&self) -> io::Result<bool> {
-        let of =
-            |path: &Path| rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-        let (root, parent) = (of(&self.path)?, of(&self.parent)?);
-        // Linux says so since 5.8; before, a mount of the same file system is not known, and refuses to be renamed over.
-        Ok(root.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
-            || (root.stx_dev_major, root.stx_dev_minor) != (parent.stx_dev_major, parent.stx_dev_minor))
+        Ok(is_mount_point(CWD, self.path.as_os_str(), self.parent.as_os_str())?)
     }
 
     /// Opens the directory nearest to the root that is there, which has the file system that the root will be on.
@@ -186,8 +181,34 @@ fn is_forbidden(error: &io::Error) -> bool {
     forbidden.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn is_empty(path: &Path) -> bool {
-    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+/// Leaves out what says nothing: behind a `/` at its end a link is followed before it can be asked for.
+fn by_its_parts(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// Tells whether something else is mounted at a path than at the one above it.
+fn is_mount_point(dir: impl AsFd, path: &OsStr, above: &OsStr) -> rustix::io::Result<bool> {
+    let of = |path| rustix::fs::statx(&dir, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+    let (found, above) = (of(path)?, of(above)?);
+    // Linux says so since 5.8; before, a mount of the same file system is not known, and refuses to be renamed over.
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        || (found.stx_dev_major, found.stx_dev_minor) != (above.stx_dev_major, above.stx_dev_minor))
+}
+
+/// Tells whether a piece of the skeleton can be renamed over what the root has in its place: a directory over an empty one, itself
+/// and not behind a link, with nothing mounted there. Nothing else would do, and the pieces before it would have been placed by then.
+fn can_be_replaced(root: &OwnedFd, skeleton: &OwnedFd, piece: &[u8]) -> io::Result<bool> {
+    for above in [root, skeleton] {
+        let stat = rustix::fs::statat(above, piece, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Ok(false);
+        }
+    }
+    if is_mount_point(root, OsStr::from_bytes(piece), OsStr::new("."))? {
+        return Ok(false);
+    }
+    let dir = rustix::fs::openat(root, piece, flags() | OFlags::DIRECTORY, Mode::empty())?;
+    Ok(Names::of(&dir)?.is_empty())
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -260,5 +281,63 @@ impl Stage<'_> {
             rustix::fs::fsync(&root)?;
         }
         remove(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn directory(test: &str) -> PathBuf {
+        let top = std::env::temp_dir().join(format!("ociseed-root-{test}-{}", std::process::id()));
+        fs::create_dir_all(&top).expect("a directory");
+        top
+    }
+
+    #[test]
+    fn a_root_is_where_a_link_leads_however_it_is_written() {
+        let top = directory("at");
+        let target = top.join("target");
+        fs::create_dir(&target).expect("a directory");
+        symlink("target/", top.join("link")).expect("a link");
+        symlink("link/", top.join("second")).expect("a link");
+        for (typed, expected) in [
+            ("link", Some("target")),
+            ("link/", Some("target")),
+            ("link//./", Some("target")),
+            ("target/", Some("target")),
+            ("absent/", Some("absent")),
+            ("second", None),
+            ("second/", None),
+        ] {
+            let found = Root::at(&top.join(typed)).map(|root| root.path);
+            assert_eq!(found.ok(), expected.map(|name| top.join(name)), "{typed}");
+        }
+        fs::remove_dir_all(&top).expect("removed");
+    }
+
+    #[test]
+    fn only_an_empty_directory_gives_way_to_one() {
+        let top = directory("way");
+        for path in ["skeleton/piece", "root/empty", "root/full/file", "root/target"] {
+            fs::create_dir_all(top.join(path)).expect("a directory");
+        }
+        fs::write(top.join("root/file"), "").expect("a file");
+        symlink("target", top.join("root/link")).expect("a link");
+        let cases = [("empty", true), ("full", false), ("file", false), ("link", false)];
+        let root = open_host(&top.join("root")).expect("there");
+        let skeleton = open_host(&top.join("skeleton")).expect("there");
+        for (name, expected) in cases {
+            fs::rename(top.join("root").join(name), top.join("root/piece")).expect("renamed");
+            let found = can_be_replaced(&root, &skeleton, b"piece").expect("read");
+            assert_eq!(found, expected, "{name}");
+            fs::rename(top.join("root/piece"), top.join("root").join(name)).expect("renamed");
+        }
+        // A link in the skeleton cannot take a directory's place.
+        symlink("target", top.join("skeleton/empty")).expect("a link");
+        assert!(!can_be_replaced(&root, &skeleton, b"empty").expect("read"));
+        fs::remove_dir_all(&top).expect("removed");
     }
 }
