@@ -164,6 +164,32 @@ class Roots(PlaceCase):
         self.assertEqual(self.place().engine["outcome"], "kept")
         self.assert_placed()
 
+    def test_leftovers_that_cannot_be_removed_matter_only_where_something_is_placed(self):
+        def used():
+            (self.root / DATABASE / "meta.db").write_text("of somebody")
+
+        def foreign():
+            (self.root / CONTENT / "blobs").mkdir(parents=True)
+
+        cases = {"used": (used, 0), "foreign": (foreign, 0), "fresh": (lambda: None, 6)}
+        for case, (make, code) in cases.items():
+            with self.subTest(case):
+                (self.root / DATABASE).mkdir(parents=True, exist_ok=True)
+                make()
+                for stage in (self.root / STAGE, self.parent / f"{STAGE}-containerd"):
+                    (stage / "half").mkdir(parents=True)
+                self.mount(self.parent, "none", "bind", self.parent)
+                rig.run(["mount", "-o", "remount,bind,ro", self.parent])
+                placed = self.place(expect=code)
+                words = f"cannot tidy up `{self.root}`: Read-only file system"
+                if code == 0:
+                    self.assertEqual(placed.engine["outcome"], "kept")
+                    self.assertIn(f"warning: {words}", placed.log)
+                else:
+                    self.assertIn(f"error: {words}", placed.log)
+                rig.unmount_below(self.directory)
+                rig.run(["rm", "-r", *self.parent.glob("*")])
+
     def test_a_parent_that_cannot_be_written(self):
         read_only = self.mount(self.directory / "ro", "none", "bind", self.parent)
         self.root.mkdir()

@@ -50,15 +50,17 @@ impl<'a> Placing<'a> {
     /// The store is not the lock's, there is no room, or something cannot be written.
     pub(crate) fn place(&self, talk: &Talk) -> Result<EngineReport, Stop> {
         let root = Root::at(&self.root).map_err(|error| self.failed("use", &error))?;
-        root.clean().map_err(|error| self.failed("tidy up", &error))?;
+        // Only that of a root where something is to be placed must have worked.
+        let cleaned = root.clean().map_err(|error| self.failed("tidy up", &error));
         let skeleton = self.open(&format!("{}/{SKELETON}", place()))?;
         let mut report = match root.look(&skeleton).map_err(|error| self.failed("look at", &error))? {
-            Look::Used(reason) => self.report(Outcome::Kept, Some(reason), 0),
+            Look::Used(reason) => self.keep(reason, cleaned, talk),
             Look::Foreign(reason) => {
                 talk.warning(&format!("`{}` is kept: {reason}", self.root.display()));
-                self.report(Outcome::Kept, Some(reason), 0)
+                self.keep(reason, cleaned, talk)
             }
             Look::Fresh(way) => {
+                cleaned?;
                 self.check_space(&root, skeleton)?;
                 let copied = self.copy(&root, way)?;
                 self.report(Outcome::Placed, None, copied)
@@ -83,6 +85,14 @@ impl<'a> Placing<'a> {
         if missing.iter().any(|short| *short != ours) {
             talk.hint("where a seed of before is, `--previous-seed` says, until no image of it is needed");
         }
+    }
+
+    /// Leaves the root as it is; that what a killed `place` left could not be removed harms nobody there.
+    fn keep(&self, reason: String, cleaned: Result<(), Stop>, talk: &Talk) -> EngineReport {
+        for error in cleaned.err().into_iter().flat_map(|stop| stop.errors) {
+            talk.warning(&error);
+        }
+        self.report(Outcome::Kept, Some(reason), 0)
     }
 
     /// Opens a directory of the seed.
