@@ -190,6 +190,22 @@ class Roots(PlaceCase):
                 rig.unmount_below(self.directory)
                 rig.run(["rm", "-r", *self.parent.glob("*")])
 
+    def test_a_note_of_a_newer_loader(self):
+        stage = self.root / STAGE
+        stage.mkdir(parents=True)
+        (stage / "note.json").write_text('{"version": 2}')
+        log = self.place(expect=6).log
+        self.assertIn("`note.json` has version 2, this loader reads version 1", log)
+        self.assertEqual(tree_of(self.root).keys(), {STAGE, f"{STAGE}/note.json"})
+
+    def test_a_piece_that_cannot_take_its_place_takes_those_before_it_along(self):
+        (self.root / "lost+found").mkdir(parents=True)
+        before = tree_of(self.root)
+        self.place(expect=6, tracer=["strace", "-f", "-o", "/dev/null", "-e", "inject=renameat,renameat2:error=EIO:when=3"])
+        self.assertEqual(tree_of(self.root), before)
+        self.assertEqual(self.place().engine["outcome"], "placed")
+        self.assert_nothing_left()
+
     def test_a_parent_that_cannot_be_written(self):
         read_only = self.mount(self.directory / "ro", "none", "bind", self.parent)
         self.root.mkdir()

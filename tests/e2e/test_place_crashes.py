@@ -4,6 +4,7 @@ import collections
 import os
 import signal
 
+import loader_seed as seed
 import rig
 from build_case import calls_of
 from place_case import DATABASE, PlaceCase, all_but_whiteouts, erofs, tree_of
@@ -120,6 +121,59 @@ class Kills(PlaceCase):
         # As a kernel does that mounts no files; where a mount is killed, only the first, which then needs no device.
         self.faults = ["-e", "inject=mount:error=ENOTBLK:when=1"]
         self.kill_everywhere("absent", erofs(self.seed, self.directory / "seed.erofs"), but=[("mount", 2)])
+
+    def test_another_seed_is_placed_by_the_next_one(self):
+        """As after an update of the OS: what the killed one placed does not fit beside the other seed's store."""
+        other = self.directory / "other seed"
+        seed.write_medium(other, self.images[:1])
+        self.reset("foreign")
+        self.place(source=other)
+        undisturbed = tree_of(self.root)
+        self.assertLessEqual(tree_of(other / seed.ROOT_STORE).items(), undisturbed.items())
+        self.assertFalse(self.expected.items() <= undisturbed.items())
+        self.reset("foreign")
+        points = self.points(None)
+        for point in points:
+            with self.subTest(point=point):
+                self.reset("foreign")
+                self.kill(point, None)
+                complete = (self.root / DATABASE / "meta.db").exists()
+                found = self.place(source=other).engine
+                self.assertEqual((found["outcome"], found["reason"] is None), ("kept", False) if complete else ("placed", True))
+                if complete:
+                    self.assertLessEqual(self.expected.items(), tree_of(self.root).items())
+                else:
+                    self.assertEqual(tree_of(self.root), undisturbed)
+                self.assert_nothing_left()
+        print(f"\nplace, another seed: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
+        self.assertEqual(self.hit.total(), len(points))
+
+    def test_another_seed_is_placed_after_one_that_was_killed_taking_back(self):
+        other = self.directory / "other seed"
+        seed.write_medium(other, self.images[:1])
+        self.reset("foreign")
+        self.place(source=other)
+        undisturbed = tree_of(self.root)
+        self.reset("foreign")
+        last = max(point for point in self.points(None) if point[0] in ("renameat", "renameat2"))
+        self.reset("foreign")
+        self.kill(last, None)
+        again = rig.scratch_directory("again") / "var"
+        self.addCleanup(rig.run, ["rm", "-rf", "--", again.parent])
+        rig.run(["cp", "-a", self.parent, again])
+        points = self.points(other)
+        self.assertGreater(len([point for point in points if point[0] == last[0]]), last[1])
+        self.hit.clear()
+        for point in points:
+            with self.subTest(point=point):
+                rig.run(["rm", "-rf", self.parent, self.run_dir, self.state])
+                rig.run(["cp", "-a", again, self.parent])
+                self.kill(point, other)
+                self.place(source=other)
+                self.assertEqual(tree_of(self.root), undisturbed)
+                self.assert_nothing_left()
+        print(f"\nplace, another seed again: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
+        self.assertEqual(self.hit.total(), len(points))
 
     def test_what_a_killed_one_left_is_killed_again(self):
         """A `place` that tidies up and goes on is killed as well."""

@@ -8,6 +8,7 @@ mod loop_device;
 mod mount;
 mod mounts;
 mod noted;
+mod pieces;
 mod report;
 mod root;
 mod sealed;

@@ -2,7 +2,7 @@
 //!
 //! A root that is not there or empty is taken as a whole. One that is a mount point or has other files gets the pieces of the store one by
 //! one, that with the engine's database last, without which the engine finds nothing. A `place` that was killed leaves a copy that
-//! the next one removes, or pieces that it finds to be what it would put there.
+//! the next one removes, and pieces that it takes back, as another seed may be placed by then.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 
+use super::pieces::{self, PIECES};
 use super::store::likeness;
 use super::walk::{Names, flags, open_host};
 
@@ -88,15 +89,31 @@ impl Root {
         self.path.join(STAGE)
     }
 
-    /// Removes copies of those that were killed.
+    /// Removes what those that were killed left.
     ///
     /// # Errors
-    /// They cannot be removed.
+    /// It cannot be removed.
     pub(crate) fn clean(&self) -> io::Result<()> {
-        for stage in [self.beside(), self.inside()] {
-            remove(&stage)?;
+        remove(&self.beside())?;
+        self.discard()
+    }
+
+    /// Takes pieces back, unless they are the engine's by now, and removes the stage that they came from.
+    fn discard(&self) -> io::Result<()> {
+        let stage = self.inside();
+        // At nearly every boot; then nothing is asked that could be refused.
+        if stage.symlink_metadata().is_err() {
+            return Ok(());
         }
-        Ok(())
+        if !self.is_used() {
+            pieces::take_back(&self.path, &stage)?;
+        }
+        pieces::forget(&stage)?;
+        remove(&stage)
+    }
+
+    fn is_used(&self) -> bool {
+        self.path.join(DATABASE).join("meta.db").symlink_metadata().is_ok()
     }
 
     /// Finds out what can be done with the root, given the skeleton that would be placed.
@@ -104,7 +121,7 @@ impl Root {
     /// # Errors
     /// It is no directory, or something cannot be read.
     pub(crate) fn look(&self, skeleton: &OwnedFd) -> io::Result<Look> {
-        if self.path.join(DATABASE).join("meta.db").symlink_metadata().is_ok() {
+        if self.is_used() {
             return Ok(Look::Used(format!("it has `{DATABASE}/meta.db`")));
         }
         let dir = match open_host(&self.path) {
@@ -167,11 +184,14 @@ impl Root {
                 Err(error) => return Err(error),
             }
         }
+        let mut top = path.clone();
         if let Way::Pieces(_) = way {
             path = self.inside();
+            top = path.join(PIECES);
             DirBuilder::new().mode(0o700).create(&path)?;
+            DirBuilder::new().mode(0o700).create(&top)?;
         }
-        let dir = open_host(&path)?;
+        let dir = open_host(&top)?;
         Ok(Stage { root: self, way, path, dir, taken: false })
     }
 }
@@ -224,7 +244,7 @@ pub(crate) struct Stage<'a> {
     root: &'a Root,
     way: Way,
     path: PathBuf,
-    /// Its directory.
+    /// The directory that the copy is made in.
     pub(crate) dir: OwnedFd,
     taken: bool,
 }
@@ -233,7 +253,10 @@ impl Drop for Stage<'_> {
     fn drop(&mut self) {
         if !self.taken {
             // What stays is removed by the next `place`.
-            let _ = remove(&self.path);
+            let _ = match self.way {
+                Way::Whole(_) => remove(&self.path),
+                Way::Pieces(_) => self.root.discard(),
+            };
         }
     }
 }
@@ -242,7 +265,7 @@ impl Stage<'_> {
     /// Lets the copy take its place, once all of it is on the disk.
     ///
     /// # Errors
-    /// The root cannot be written; then the next `place` goes on.
+    /// The root cannot be written; then it is as it was, or the next `place` makes it so.
     pub(crate) fn take_place(mut self) -> io::Result<()> {
         match &self.way {
             Way::Whole(existing) => self.as_a_whole(existing.as_ref())?,
@@ -267,19 +290,21 @@ impl Stage<'_> {
 
     fn by_pieces(&self, there: &[OsString]) -> io::Result<()> {
         let root = open_host(&self.root.path)?;
+        let there: Vec<&[u8]> = there.iter().map(|name| name.as_bytes()).collect();
+        // On the disk before the first piece is in its place.
+        pieces::note(&self.path, &self.dir, &there)?;
         rustix::fs::syncfs(&self.dir)?;
         let names = Names::of(&self.dir)?;
         let (last, first): (Vec<&[u8]>, Vec<&[u8]>) =
             names.iter().partition(|name| *name == DATABASE.as_bytes());
         for names in [first, last] {
-            for name in
-                names.into_iter().map(OsStr::from_bytes).filter(|name| !there.iter().any(|t| t == name))
-            {
+            for name in names.into_iter().filter(|name| !there.contains(name)) {
                 rustix::fs::renameat(&self.dir, name, &root, name)?;
             }
             // The database is not there before what it names is.
             rustix::fs::fsync(&root)?;
         }
+        pieces::forget(&self.path)?;
         remove(&self.path)
     }
 }
