@@ -11,6 +11,7 @@ All engines have `version`, `load`, `images` and `run_container`; what only one 
 """
 
 import functools
+import os
 from pathlib import Path
 
 from engine_base import (
@@ -31,8 +32,10 @@ from engine_podman import Podman
 __all__ = [
     "BINARIES",
     "INPUTS",
+    "IS_NEWEST",
     "SCRATCH",
     "SOURCE",
+    "SUITE",
     "Containerd",
     "Docker",
     "Image",
@@ -52,6 +55,9 @@ __all__ = [
 # Where tests/phases/30-e2e binds what it tests: the checkout, the static binaries, what earlier phases prepared.
 SOURCE = Path("/src")
 BINARIES = Path("/opt/ociseed/bin")
+# The suite whose root this is, and whether tests run here that no engine has a part in: one suite is enough for these.
+SUITE = os.environ.get("OCISEED_SUITE", "")
+IS_NEWEST = SUITE == "forky"
 INPUTS = Path("/inputs")
 
 

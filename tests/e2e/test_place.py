@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import time
+import unittest
 from pathlib import Path
 
 import loader_seed as seed
@@ -634,3 +635,12 @@ class Status(PlaceCase):
         (self.run_dir / "place.json").write_text(json.dumps(report))
         self.assertIn("it has version 2", self.status())
         self.assertEqual(self.status("--json"), "null\n")
+
+
+def load_tests(loader, tests, pattern):
+    """The loader is the same program in every suite."""
+    return tests if rig.IS_NEWEST else unittest.TestSuite()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+import unittest
 from pathlib import Path
 
 import loader_seed as seed
@@ -202,3 +203,12 @@ class Media(PlaceCase):
 
 def escaped(path):
     return str(path).replace(" ", "\\040")
+
+
+def load_tests(loader, tests, pattern):
+    """The loader is the same program in every suite."""
+    return tests if rig.IS_NEWEST else unittest.TestSuite()
+
+
+if __name__ == "__main__":
+    unittest.main()
