@@ -18,24 +18,24 @@ ROUNDS = 3
 MEDIANS = ("wall", "cpu", "memory", "written")
 
 
-def play(names, quick):
-    """Measures series by name and returns their points."""
+def play(names, rounds, quick):
+    """Measures series by name and returns their points; more than some rounds are not needed for them."""
     SCRATCH.mkdir()
     os.chdir(SCRATCH)
-    return {name: _series(*ALL[name], quick) for name in names}
+    return {name: _series(*ALL[name], min(rounds, ROUNDS), quick) for name in names}
 
 
-def _series(title, unit, prepare, quick):
+def _series(title, unit, prepare, rounds, quick):
     most = (MOST_QUICK if quick else MOST)[unit]
-    return {"title": title, "unit": unit, "points": _points(most, prepare), "rounds": ROUNDS}
+    return {"title": title, "unit": unit, "points": _points(most, prepare, rounds), "rounds": rounds}
 
 
-def _points(most, prepare):
+def _points(most, prepare, rounds):
     points = []
     for step in STEPS:
         count = most * step // STEPS[-1]
         contestant = prepare(count)
-        usages = [_once(contestant) for _ in range(ROUNDS)]
+        usages = [_once(contestant) for _ in range(rounds)]
         medians = {key: statistics.median(getattr(usage, key) for usage in usages) for key in MEDIANS}
         points.append({"count": count, **medians})
         print(f"  {count:>9} {medians['wall']:8.2f} s {medians['memory'] / 2**20:8.0f} MiB", file=sys.stderr)

@@ -109,5 +109,5 @@ def main(request):
         "contests": play_all([name for name in request["names"] if name not in series.ALL], request["rounds"]),
     }
     if names := [name for name in request["names"] if name in series.ALL]:
-        results["series"] = series.play(names, request["quick"])
+        results["series"] = series.play(names, request["rounds"], request["quick"])
     return results
