@@ -24,11 +24,36 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// and it bounds what the connection buffers.
 const WINDOW: u32 = 256 << 10;
 
+/// Something to be called again and again.
+#[derive(Clone, Default)]
+pub struct Hook(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Hook {
+    /// Takes what is to be called.
+    pub fn new(call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(call)))
+    }
+
+    fn call(&self) {
+        if let Some(call) = &self.0 {
+            call();
+        }
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
+}
+
 /// How a client behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Set from outside (a signal handler) to end any wait with [`Error::Stopped`].
     pub stop: Arc<AtomicBool>,
+    /// Called by any wait when it begins and many times a second until its limit: who calls sees that neither hangs.
+    pub waiting: Hook,
     /// The limit of connecting and of a call that needs no work of the engine.
     pub limit: Duration,
     /// The limit of a commit, where the engine syncs a whole blob to disk, and of a garbage collection.
@@ -39,6 +64,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             stop: Arc::default(),
+            waiting: Hook::default(),
             limit: Duration::from_secs(60),
             // A 1 GiB blob on a slow SD card (5 MB/s) takes 200 s to sync.
             slow_limit: Duration::from_secs(600),
@@ -86,7 +112,7 @@ impl Client {
         let failed = |source| Error::Connect { path: socket.to_owned(), source };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let limit = options.limit;
-        let wait = Wait { method: METHOD, limit, stop: Some(&options.stop) };
+        let wait = Wait { method: METHOD, limit, stop: Some(&options.stop), waiting: &options.waiting };
         let requests = wait.on(
             &runtime,
             pin!(async {
@@ -159,7 +185,7 @@ impl Client {
     ) -> Result<T, Error> {
         let options = self.options.borrow();
         let stop = self.heed_stop.get().then_some(&*options.stop);
-        Wait { method, limit, stop }.on(&self.runtime, future)
+        Wait { method, limit, stop, waiting: &options.waiting }.on(&self.runtime, future)
     }
 }
 
@@ -168,6 +194,7 @@ struct Wait<'a> {
     method: &'static str,
     limit: Duration,
     stop: Option<&'a AtomicBool>,
+    waiting: &'a Hook,
 }
 
 impl Wait<'_> {
@@ -183,6 +210,7 @@ impl Wait<'_> {
                 if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                     return Err(Error::Stopped { method: self.method });
                 }
+                self.waiting.call();
                 let left = deadline.saturating_duration_since(Instant::now());
                 match tokio::time::timeout(left.min(GLANCE), &mut future).await {
                     Ok(output) => return output,

@@ -33,6 +33,17 @@ pub struct ContentInfo {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What came of asking the engine to take a file of its store for a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adopted {
+    /// The namespace has a record of the blob now.
+    Adopted,
+    /// It had one before, whose labels are as they were.
+    AlreadyThere,
+    /// The engine wants the bytes, in its words: no such file is there, one of another size, or nothing is shared.
+    Refused(String),
+}
+
 impl From<Info> for ContentInfo {
     fn from(info: Info) -> Self {
         Self { digest: info.digest, size: u64::try_from(info.size).unwrap_or(0), labels: info.labels }
@@ -90,15 +101,49 @@ impl<'c> Scope<'c> {
     /// `AlreadyExists` when the namespace has a record of the blob (or the store a file of another size);
     /// `Unavailable` while another writer holds the ingest. Else see [`Error`].
     pub fn write_content(&self, name: &str, digest: &str, size: u64) -> Result<ContentWriter<'c>, Error> {
-        let mut writer = ContentWriter {
-            call: self.call(WRITE, None)?,
-            name: name.to_owned(),
-            digest: digest.to_owned(),
-            size,
-            offset: 0,
-        };
+        let mut writer = self.writer(name, digest, size)?;
         writer.offset = writer.exchange(WriteAction::Stat, Bytes::new(), BTreeMap::new())?;
         Ok(writer)
+    }
+
+    /// Records a blob whose file somebody put into the engine's store, without sending a byte; `name` is the ingest's.
+    ///
+    /// **The engine reads nothing of the file.** It compares the size, of what a symlink leads to, and believes the
+    /// rest: whoever put it there vouches for its bytes. Until this returns, any garbage collection that removes
+    /// something may remove the file too, as one that nobody knows.
+    ///
+    /// An empty blob is never refused: where no file is, or a symlink to nowhere, the engine makes one. A file with
+    /// bytes in it stays as it is, and reads as an empty blob.
+    ///
+    /// An ingest of that name is given up when the engine refuses.
+    ///
+    /// # Errors
+    /// `Unavailable` instead of a refusal while a writer holds the ingest; else see [`Error`].
+    pub fn adopt_content(
+        &self,
+        name: &str,
+        digest: &str,
+        size: u64,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Adopted, Error> {
+        let mut writer = self.writer(name, digest, size)?;
+        // For the engine an ingest of a blob that it can share is complete from the start.
+        writer.offset = size;
+        match writer.commit(labels.clone()) {
+            Ok(()) => Ok(Adopted::Adopted),
+            Err(Error::Status { code: Code::AlreadyExists, .. }) => Ok(Adopted::AlreadyThere),
+            Err(Error::Status { code: Code::OutOfRange | Code::FailedPrecondition, message, .. }) => {
+                // It was opened before the engine looked at what it is to hold.
+                self.abort_ingest(name)?;
+                Ok(Adopted::Refused(message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn writer(&self, name: &str, digest: &str, size: u64) -> Result<ContentWriter<'c>, Error> {
+        let call = self.call(WRITE, None)?;
+        Ok(ContentWriter { call, name: name.to_owned(), digest: digest.to_owned(), size, offset: 0 })
     }
 
     /// Sets these labels of a blob's record and leaves the others; an empty value removes one.
@@ -106,6 +151,10 @@ impl<'c> Scope<'c> {
     /// # Errors
     /// See [`Error`].
     pub fn label_content(&self, digest: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+        // A mask that names nothing is none, and without one the engine removes all labels.
+        if labels.is_empty() {
+            return Ok(());
+        }
         let info = Info { digest: digest.to_owned(), size: 0, labels: labels.clone() };
         let update_mask = Some(FieldMask { paths: label_paths(labels) });
         let request = UpdateContentRequest { info: Some(info), update_mask };
@@ -142,7 +191,7 @@ impl<'c> Scope<'c> {
 }
 
 /// Makes "not found" an answer.
-fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(crate) fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.code() == Some(Code::NotFound) => Ok(None),

@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Calls that concern no namespace.
-    fn engine(&self) -> Scope<'_> {
+    pub(crate) fn engine(&self) -> Scope<'_> {
         self.scope("")
     }
 }

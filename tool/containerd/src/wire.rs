@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::SnapshotKind;
+
 /// `google.protobuf.Empty`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Empty {}
@@ -45,7 +47,7 @@ pub(crate) struct ListNamespacesResponse {
     pub(crate) namespaces: Vec<Namespace>,
 }
 
-/// What the `List` calls of content, ingests, images and leases take.
+/// What the `List` calls of content, ingests, images, leases and plugins take.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Filters {
     #[prost(string, repeated, tag = "1")]
@@ -257,4 +259,127 @@ pub(crate) struct ListResourcesRequest {
 pub(crate) struct ListResourcesResponse {
     #[prost(message, repeated, tag = "1")]
     pub(crate) resources: Vec<Resource>,
+}
+
+/// `containerd.types.Mount`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Mount {
+    /// `type` in the API.
+    #[prost(string, tag = "1")]
+    pub(crate) kind: String,
+    #[prost(string, tag = "2")]
+    pub(crate) source: String,
+    #[prost(string, tag = "3")]
+    pub(crate) target: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) options: Vec<String>,
+}
+
+/// `snapshots.v1.Info`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Snapshot {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) parent: String,
+    #[prost(enumeration = "SnapshotKind", tag = "3")]
+    pub(crate) kind: i32,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PrepareSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshotter: String,
+    #[prost(string, tag = "2")]
+    pub(crate) key: String,
+    #[prost(string, tag = "3")]
+    pub(crate) parent: String,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// `PrepareSnapshotResponse` and `MountsResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MountsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) mounts: Vec<Mount>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CommitSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshotter: String,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(string, tag = "3")]
+    pub(crate) key: String,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// `StatSnapshotRequest`, `MountsRequest` and `RemoveSnapshotRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BySnapshot {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshotter: String,
+    #[prost(string, tag = "2")]
+    pub(crate) key: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StatSnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) info: Option<Snapshot>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct UpdateSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshotter: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) info: Option<Snapshot>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) update_mask: Option<FieldMask>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ListSnapshotsRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshotter: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) filters: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ListSnapshotsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) info: Vec<Snapshot>,
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Status {
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Plugin {
+    /// `type` in the API.
+    #[prost(string, tag = "1")]
+    pub(crate) kind: String,
+    #[prost(string, tag = "2")]
+    pub(crate) id: String,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub(crate) exports: BTreeMap<String, String>,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) init_err: Option<Status>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PluginsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) plugins: Vec<Plugin>,
 }

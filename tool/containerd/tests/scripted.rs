@@ -4,82 +4,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
-use std::future::Future;
-use std::path::PathBuf;
+mod peer;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::{HeaderMap, Request, Response};
-use ociseed_containerd::{Client, Code, Error, Options};
-use tokio::net::UnixListener;
-
-/// A socket of its own; removed at the end.
-struct Socket(PathBuf);
-
-impl Socket {
-    fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self(std::env::temp_dir().join(format!("ociseed-scripted-{}-{number}", std::process::id())))
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Serves one connection with `answer` for each call, in a thread; the connection breaks when `answer` returns false.
-fn serve<F, R>(socket: &Socket, window: u32, answer: F)
-where
-    F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> R + Send + 'static,
-    R: Future<Output = bool>,
-{
-    let path = socket.0.clone();
-    let (ready, listening) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = UnixListener::bind(path).unwrap();
-            ready.send(()).unwrap();
-            let (stream, _) = listener.accept().await.unwrap();
-            let mut connection = h2::server::Builder::new()
-                .initial_window_size(window)
-                .handshake::<_, Bytes>(stream)
-                .await
-                .unwrap();
-            while let Some(call) = connection.accept().await {
-                let Ok((request, respond)) = call else { return };
-                let mut answered = std::pin::pin!(answer(request, respond));
-                // The connection makes progress only while it is polled.
-                let go_on = std::future::poll_fn(|context| {
-                    let _ = connection.poll_closed(context);
-                    answered.as_mut().poll(context)
-                });
-                if !go_on.await {
-                    return;
-                }
-            }
-        });
-    });
-    listening.recv().unwrap();
-}
-
-fn connect(socket: &Socket, limit: Duration) -> Client {
-    Client::connect(&socket.0, Options { limit, slow_limit: limit, ..Options::default() }).unwrap()
-}
-
-fn trailers(status: &str, message: &str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", status.parse().unwrap());
-    trailers.insert("grpc-message", message.parse().unwrap());
-    trailers
-}
+use http::Response;
+use ociseed_containerd::{Client, Code, Error, Hook, Options};
+use peer::{Socket, connect, head, serve, trailers};
 
 /// A frame with a message of one length-delimited field.
 fn frame(field: u8, value: &[u8]) -> Vec<u8> {
@@ -108,10 +43,6 @@ async fn send(stream: &mut h2::SendStream<Bytes>, bytes: Vec<u8>) {
         let piece = bytes.split_to(room.min(bytes.len()));
         stream.send_data(piece, false).unwrap();
     }
-}
-
-fn head() -> Response<()> {
-    Response::builder().header("content-type", "application/grpc").body(()).unwrap()
 }
 
 #[test]
@@ -157,6 +88,15 @@ fn errors_come_as_trailers_with_or_without_a_body() {
     assert_eq!(client.namespaces().unwrap_err().code(), Some(Code::NotFound));
     // What the engine does not know is an answer where one may ask.
     assert_eq!(client.scope("x").content_info("sha256:0").unwrap(), None);
+}
+
+#[test]
+fn no_labels_are_not_all_labels() {
+    let socket = Socket::new();
+    serve(&socket, 65_535, |_, _| async move { false });
+    let client = connect(&socket, Duration::from_secs(5));
+    client.scope("ns").label_content("sha256:00", &BTreeMap::new()).unwrap();
+    assert!(client.tally().calls.is_empty());
 }
 
 #[test]
@@ -324,6 +264,28 @@ fn a_wait_ends_when_told_to_stop() {
     client.ignore_stop();
     client.set_limits(Duration::from_millis(100), Duration::from_millis(100));
     assert!(matches!(client.version().unwrap_err(), Error::Deadline { .. }));
+}
+
+#[test]
+fn a_wait_calls_until_it_ends() {
+    let socket = Socket::new();
+    serve(&socket, 65_535, |_, respond| async move {
+        let _respond = respond;
+        std::future::pending::<()>().await;
+        true
+    });
+    let count = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&count);
+    let waiting = Hook::new(move || {
+        counting.fetch_add(1, Ordering::Relaxed);
+    });
+    let limit = Duration::from_millis(500);
+    let client = Client::connect(&socket.0, Options { limit, waiting, ..Options::default() }).unwrap();
+    let before = count.load(Ordering::Relaxed);
+    assert!(matches!(client.version().unwrap_err(), Error::Deadline { .. }));
+    let during = count.load(Ordering::Relaxed) - before;
+    // Each 50 ms, on a machine that may be busy, and as often as a wait begins.
+    assert!(before > 0 && (4..=20).contains(&during), "{before} {during}");
 }
 
 #[test]
