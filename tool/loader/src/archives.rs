@@ -14,7 +14,7 @@ use ociseed_store::{Archive, ArchiveError, BlobError, IndexEntry};
 
 use crate::collect::set;
 use crate::manifest::{self, Document, ManifestError};
-use crate::source::{Refused, Source, Store, Wanted};
+use crate::source::{Previous, Refused, Source, Store, Wanted, name_records};
 use crate::talk::chain;
 
 /// The value of our owner label: there is no lock, so there is no seed id.
@@ -66,7 +66,17 @@ pub(crate) fn open(path: &Path) -> Result<Source, ArchivesError> {
     for namespace in names(&dir, ".").map_err(failed)? {
         reading.namespace(&dir, &namespace);
     }
-    Ok(Source { owner: OWNER.to_owned(), images: reading.images, refused: reading.refused })
+    let mut images = reading.images;
+    name_records(&mut images);
+    Ok(Source {
+        owner: OWNER.to_owned(),
+        images,
+        others: Vec::new(),
+        previous: Previous::None,
+        refused: reading.refused,
+        links: None,
+        copies: Some("they come from archives"),
+    })
 }
 
 /// Lists a directory; sorted, so that every run meets archives in the same order.
@@ -194,8 +204,12 @@ fn image(
     names: Vec<Reference>,
 ) -> Result<Wanted, ArchiveProblem> {
     let mut blobs = ContentRecords::default();
+    let mut of_image = None;
     match manifest::read(store, &target)? {
-        Document::Manifest { config, layers } => add_manifest(&mut blobs, &target, &config, layers),
+        Document::Manifest { config, layers } => {
+            of_image = Some(config.digest);
+            add_manifest(&mut blobs, &target, &config, layers);
+        }
         Document::Index(manifests) => {
             for blob in &manifests {
                 match manifest::read(store, blob)? {
@@ -213,13 +227,21 @@ fn image(
     }
     let (namespace, store) = (namespace.to_owned(), Rc::clone(store));
     Ok(Wanted {
+        owner: OWNER.into(),
         names,
+        // Known when it is known which names earlier archives have.
+        records: Vec::new(),
         namespace,
         class: Class::Critical,
         pin: true,
         target,
+        config: of_image,
         blobs,
         layers: LayerBlobs::All,
+        absent: Vec::new(),
+        chains: Vec::new(),
+        links: None,
+        wrong: Vec::new(),
         store,
     })
 }

@@ -10,14 +10,12 @@ use ociseed_spec::{Digest, Hasher};
 
 use crate::failure::Failure;
 use crate::leases::Leases;
+use crate::notify::Notify;
 use crate::source::Store;
 use crate::talk::chain;
 
 /// How much of a blob is in memory at a time; the engine takes messages of up to 16 MiB.
 const PIECE: usize = 256 << 10;
-
-/// Starts the names of our ingests; a run's name and the blob's digest follow.
-pub(crate) const INGEST_PREFIX: &str = "ociseed-";
 
 /// How often, and after which pause, giving an ingest up is tried again: for less than a second together, which
 /// leaves time for the rest within the 2 s that a service has to end.
@@ -67,6 +65,11 @@ impl<'c> Content<'c> {
     /// Forgets that a blob is right: its file is about to go.
     pub(crate) fn forget(&mut self, digest: &Digest) {
         self.right.remove(digest);
+    }
+
+    /// Tells whether anything was found right by reading it back.
+    pub(crate) fn has_read(&self) -> bool {
+        !self.right.is_empty()
     }
 
     /// Reads a blob back and hashes it, unless that was done before.
@@ -128,9 +131,7 @@ impl<'c> Content<'c> {
         let mut writer = match scope.write_content(name, &put.digest.to_string(), put.size) {
             // Somebody else was quicker: what is there is read back like anything else.
             Err(error) if error.code() == Some(Code::AlreadyExists) => {
-                if !put.labels.is_empty() {
-                    scope.label_content(&put.digest.to_string(), put.labels)?;
-                }
+                scope.label_content(&put.digest.to_string(), put.labels)?;
                 return Ok(0);
             }
             other => other?,
@@ -208,9 +209,17 @@ fn next_piece(blob: &mut dyn Read) -> io::Result<Bytes> {
 ///
 /// # Errors
 /// It is not, or cannot be read.
-pub(crate) fn check_source(store: &Store, digest: &Digest, size: u64) -> Result<(), Failure> {
+pub(crate) fn check_source(
+    store: &Store,
+    digest: &Digest,
+    size: u64,
+    notify: &Notify,
+) -> Result<(), Failure> {
     let mut blob = store.open(digest, size).map_err(|error| Failure::Image(chain(&error)))?;
-    io::copy(&mut blob, &mut io::sink()).map(drop).map_err(source_failure)
+    while !next_piece(&mut blob).map_err(source_failure)?.is_empty() {
+        notify.alive();
+    }
+    Ok(())
 }
 
 fn source_failure(error: io::Error) -> Failure {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ociseed_containerd::{Client, EngineVersion, Error, Options};
+use ociseed_containerd::{Client, EngineVersion, Error, Hook, Options};
+
+use crate::notify::Notify;
 
 /// The pauses between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -38,12 +40,17 @@ pub(crate) fn wait(
     socket: &Path,
     wait: Duration,
     stop: &Arc<AtomicBool>,
+    notify: &Arc<Notify>,
 ) -> Result<(Client, EngineVersion), WaitError> {
+    notify.status("waiting for containerd");
+    let beating = Arc::clone(notify);
+    let waiting = Hook::new(move || beating.alive());
+    let usual = Options { stop: Arc::clone(stop), waiting, ..Options::default() };
     let deadline = Instant::now() + wait;
     let mut pause = FIRST_PAUSE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let error = match attempt(socket, left.max(SHORTEST_ATTEMPT), stop) {
+        let error = match attempt(socket, left.max(SHORTEST_ATTEMPT), &usual) {
             Ok(ready) => return Ok(ready),
             Err(Error::Stopped { .. }) => return Err(WaitError::Stopped),
             Err(error) => error,
@@ -57,8 +64,7 @@ pub(crate) fn wait(
 }
 
 /// Asks once; the socket is there before the services behind it are, so both calls must be answered.
-fn attempt(socket: &Path, limit: Duration, stop: &Arc<AtomicBool>) -> Result<(Client, EngineVersion), Error> {
-    let usual = Options { stop: Arc::clone(stop), ..Options::default() };
+fn attempt(socket: &Path, limit: Duration, usual: &Options) -> Result<(Client, EngineVersion), Error> {
     let client = Client::connect(socket, Options { limit: limit.min(usual.limit), ..usual.clone() })?;
     let version = client.version()?;
     client.namespaces()?;

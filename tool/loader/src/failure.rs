@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     /// The engine or its store cannot be worked with.
     #[error("{0}")]
     Engine(String),
+    /// There is too little space, found before anything was written.
+    #[error("{0}")]
+    NoSpace(String),
     /// A signal asked the loader to end.
     #[error("told to stop")]
     Stopped,

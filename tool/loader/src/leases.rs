@@ -14,6 +14,9 @@ use crate::time;
 const EXPIRE_LABEL: &str = "containerd.io/gc.expire";
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// How much of a seed's id is in a run's name.
+const OWNER_DIGITS: usize = 16;
+
 /// Starts the names of our leases of repairs, followed by the blob's 64 digits.
 pub(crate) const REPAIR_PREFIX: &str = "ociseed-repair-";
 
@@ -43,7 +46,7 @@ impl<'c> Leases<'c> {
     /// # Errors
     /// The engine says no.
     pub(crate) fn observe(client: &'c Client, owner: &str) -> Result<Self, Failure> {
-        let short = owner.strip_prefix("sha256:").map_or(owner, |hex| &hex[..16]);
+        let short = owner.strip_prefix("sha256:").map_or(owner, |hex| &hex[..OWNER_DIGITS]);
         let run = format!("ociseed-{short}-{:x}", time::nanoseconds());
         let namespaces = set(client.namespaces()?);
         let mut leases = Self {
@@ -84,6 +87,11 @@ impl<'c> Leases<'c> {
     /// Returns the leases of repairs that an earlier run left.
     pub(crate) fn repairs(&self) -> Vec<(String, Lease)> {
         self.repairs.clone()
+    }
+
+    /// Returns how many leases there are that an earlier run left, but for those of repairs.
+    pub(crate) fn left(&self) -> usize {
+        self.held.values().map(BTreeSet::len).sum()
     }
 
     /// Returns a namespace's calls under this run's lease, which is made if need be, as is the namespace.
@@ -142,5 +150,41 @@ impl<'c> Leases<'c> {
         }
         self.taken.clear();
         failures
+    }
+}
+
+/// Tells whether an ingest or a snapshot bears the name of a run and `-`, whichever run's; a user's container, by which its snapshot
+/// is named, may begin with the same word.
+pub(crate) fn is_of_run(name: &str) -> bool {
+    let mut parts = name.splitn(4, '-');
+    let mut next = || parts.next().unwrap_or_default();
+    let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (word, owner, time, rest) = (next(), next(), next(), next());
+    let is_owner = owner == "archives" || owner.len() == OWNER_DIGITS && is_hex(owner);
+    word == "ociseed" && is_owner && is_hex(time) && !rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_left_is_told_from_what_a_user_made() {
+        let cases = [
+            ("ociseed-0123456789abcdef-18a3f-sha256:00", true),
+            ("ociseed-archives-18a3f-sha256:00", true),
+            ("ociseed-0123456789abcdef-18a3f-look", true),
+            ("ociseed-0123456789abcdef-18a3f", false),
+            ("ociseed-0123456789abcde-18a3f-look", false),
+            ("ociseed-0123456789abcdef-now-look", false),
+            ("ociseed-demo", false),
+            ("ociseed-archives-of-2026", false),
+            ("ociseed-", false),
+            ("other-archives-1-look", false),
+            ("", false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(is_of_run(name), expected, "{name}");
+        }
     }
 }

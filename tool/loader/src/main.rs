@@ -11,15 +11,19 @@ mod engine;
 mod exit;
 mod expect;
 mod failure;
+mod files;
 mod leases;
 mod lock;
 mod manifest;
+mod notify;
 mod place;
 mod repair;
 mod report;
+mod root;
 mod run;
 mod seed;
 mod source;
+mod state;
 mod status;
 mod stop;
 mod talk;
@@ -43,13 +47,14 @@ fn main() -> ExitCode {
         Ok(Command::Run(request)) => {
             let report = run::run(&request, &talk);
             let printed = request.json.then(|| print(&talk, &report.json()));
-            after(printed, report.exit_code.code())
+            after(&talk, printed, report.exit_code.code())
         }
         Ok(Command::Place(request)) => {
             let report = place::place(&request, &talk);
             let printed = request.json.then(|| print(&talk, &report.json()));
-            after(printed, report.exit_code)
+            after(&talk, printed, report.exit_code)
         }
+        Ok(Command::Settle(dir)) => settle(&dir, &talk).code(),
         Ok(Command::Status(request)) => print(&talk, &status::status(&request, &talk)).code(),
         Err(error) => {
             talk.error(&error.to_string());
@@ -60,12 +65,31 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Notes that the boot ends in good order.
+fn settle(dir: &std::path::Path, talk: &Talk) -> Exit {
+    match state::settle(dir) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            talk.error(&format!(
+                "cannot note in `{}` that this boot ends in good order: {error}",
+                dir.display()
+            ));
+            Exit::Engine
+        }
+    }
+}
+
 /// The exit code after a report: that it could not be printed counts only where nothing else went wrong.
-fn after(printed: Option<Exit>, code: u8) -> u8 {
-    match printed {
+fn after(talk: &Talk, printed: Option<Exit>, code: u8) -> u8 {
+    let code = match printed {
         Some(Exit::Internal) if code == Exit::Done.code() => Exit::Internal.code(),
         _ => code,
+    };
+    // Background images hold up nobody.
+    if [Exit::Done, Exit::Background].iter().any(|exit| exit.code() == code) {
+        talk.notify.ready();
     }
+    code
 }
 
 fn print(talk: &Talk, text: &str) -> Exit {

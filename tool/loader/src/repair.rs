@@ -130,7 +130,7 @@ fn pay<'c>(
 }
 
 /// Returns the lease's name.
-fn lease_id(digest: &Digest) -> String {
+pub(crate) fn lease_id(digest: &Digest) -> String {
     format!("{REPAIR_PREFIX}{}", digest.hex())
 }
 

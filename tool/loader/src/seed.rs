@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use ociseed_spec::Digest;
-use ociseed_spec::lock::{Class, FILE_NAME, LayerBlobs, Lock, LockError, LockedImage};
-use ociseed_spec::records::content_records;
+use ociseed_spec::containerd_root::{self, Numbers};
+use ociseed_spec::lock::{Class, Engine, FILE_NAME, LayerBlobs, Lock, LockError, LockedImage, Namespace};
+use ociseed_spec::records::{ContentRecord, content_records, snapshot_label};
+use ociseed_spec::{ChainId, Digest};
 use ociseed_store::{Layout, LayoutError};
 
-use crate::source::{Source, Store, Wanted};
+use crate::collect::set;
+use crate::place::{About, Opened, Problem};
+use crate::source::{Links, Previous, Source, Store, Wanted, name_records};
 
 /// A lock of a hundred thousand images; more is a mistake or an attack.
 const LARGEST_LOCK: u64 = 64 << 20;
@@ -71,20 +74,116 @@ pub(crate) fn read(path: &Path, expected: &[Digest]) -> Result<Seed, SeedError> 
     Ok(Seed { path: path.to_owned(), dir, digest, lock })
 }
 
-/// Opens a seed as a source of images.
+/// Makes opened seeds a source of images: those of a class, or all.
 ///
 /// # Errors
-/// As [`read`]; it is no image layout.
-pub(crate) fn open(path: &Path, expected: &[Digest]) -> Result<Source, SeedError> {
-    let Seed { path, dir, lock, .. } = read(path, expected)?;
-    let owner = lock.seed_id().to_string();
-    let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), path.display().to_string())?));
-    let of_class = |class| lock.content.images.iter().filter(move |image| image.class == class);
-    let in_order = of_class(Class::Critical).chain(of_class(Class::Background));
-    // In host form all blobs are there.
-    let layers = lock.medium.map_or(LayerBlobs::All, |medium| medium.blobs);
-    let images = in_order.flat_map(|image| wanted(image, layers, &store)).collect();
-    Ok(Source { owner, images, refused: Vec::new() })
+/// One is no image layout.
+pub(crate) fn source(
+    current: &Opened,
+    previous: Previous,
+    class: Option<Class>,
+) -> Result<Source, SeedError> {
+    let (mut images, links) = images(current)?;
+    images.sort_by_key(|image| image.class);
+    let (images, others) =
+        images.into_iter().partition(|image| class.is_none_or(|class| image.class == class));
+    let lock = &current.seed.lock;
+    let copies = match (&links, &lock.medium) {
+        (Some(_), _) => None,
+        (None, Some(_)) => Some("the seed has no store `containerd`"),
+        (None, None) => Some("the seed is in host form, which has no stores"),
+    };
+    let owner = current.report.id.to_string();
+    Ok(Source { owner, images, others, previous, refused: Vec::new(), links, copies })
+}
+
+/// Returns a seed's images, and how they are linked.
+///
+/// # Errors
+/// It is no image layout.
+pub(crate) fn images(opened: &Opened) -> Result<(Vec<Wanted>, Option<Rc<Links>>), SeedError> {
+    let Opened { seed, problems, .. } = opened;
+    let place = seed.path.display().to_string();
+    let dir = seed.dir.try_clone().map_err(|error| SeedError::Read(place.clone(), error))?;
+    let store = Rc::new(Store::Layout(Layout::open(Arc::new(dir), place)?));
+    let id = seed.lock.seed_id();
+    let of_engine = seed.lock.stores.get(&Engine::Containerd);
+    let links = of_engine.map(|engine| {
+        Rc::new(Links {
+            seed: id,
+            alias: containerd_root::alias(&id),
+            untold: opened.untold,
+            snapshotter: engine.options.snapshotter.unwrap_or_default().as_str(),
+            numbers: Numbers::of(&seed.lock.content),
+        })
+    });
+    let making = Making { seed, problems, store, links: links.clone(), owner: id.to_string().into() };
+    let images = seed.lock.content.images.iter().flat_map(|image| making.wanted(image));
+    let mut images: Vec<_> = images.collect();
+    name_records(&mut images);
+    Ok((images, links))
+}
+
+/// What the images of a seed have in common.
+struct Making<'a> {
+    seed: &'a Seed,
+    problems: &'a [Problem],
+    store: Rc<Store>,
+    links: Option<Rc<Links>>,
+    owner: Rc<str>,
+}
+
+impl Making<'_> {
+    /// One image for each of its namespaces.
+    fn wanted(&self, image: &LockedImage) -> Vec<Wanted> {
+        // In host form all blobs are there.
+        let layers = self.seed.lock.medium.map_or(LayerBlobs::All, |medium| medium.blobs);
+        let mut blobs = content_records(image, layers);
+        let chains: Vec<_> = image.layers.iter().map(|layer| layer.chain_id).collect();
+        if let (Some(links), Some(top)) = (&self.links, chains.last())
+            && let Some(config) = blobs.iter_mut().find(|blob| blob.digest == image.config.digest)
+        {
+            config.labels.insert(snapshot_label(links.snapshotter), top.to_string());
+        }
+        let absent: Vec<_> = if layers.is_all() {
+            Vec::new()
+        } else {
+            image.layers.iter().map(|layer| layer.digest).collect()
+        };
+        let wrong = self.wrong(&blobs, &chains);
+        let one = |namespace: &Namespace| Wanted {
+            owner: Rc::clone(&self.owner),
+            names: image.names.clone(),
+            records: Vec::new(),
+            namespace: namespace.as_str().to_owned(),
+            class: image.class,
+            pin: image.pin,
+            target: image.manifest.clone(),
+            config: Some(image.config.digest),
+            blobs: blobs.clone(),
+            layers,
+            absent: absent.clone(),
+            chains: chains.clone(),
+            links: self.links.clone(),
+            wrong: wrong.clone(),
+            store: Rc::clone(&self.store),
+        };
+        image.namespaces.iter().map(one).collect()
+    }
+
+    /// Returns what is wrong with the seed that this image needs.
+    fn wrong(&self, blobs: &[ContentRecord], chains: &[ChainId]) -> Vec<String> {
+        let trees = chains.iter().filter_map(|chain| self.seed.lock.layers.get(chain));
+        let trees = set(trees.map(|layer| layer.tree));
+        let needs = |about| match about {
+            About::Blob(digest) => blobs.iter().any(|blob| blob.digest == digest),
+            About::Layer(tree) => trees.contains(&tree),
+            About::All => true,
+        };
+        let path = self.seed.path.display();
+        let problems = self.problems.iter().filter(|problem| needs(problem.about));
+        problems.map(|problem| format!("`{path}`: {}", problem.text)).collect()
+    }
 }
 
 fn read_lock(dir: &Dir) -> io::Result<Vec<u8>> {
@@ -94,22 +193,4 @@ fn read_lock(dir: &Dir) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {LARGEST_LOCK} bytes")));
     }
     Ok(bytes)
-}
-
-/// One image for each of its namespaces.
-fn wanted(image: &LockedImage, layers: LayerBlobs, store: &Rc<Store>) -> Vec<Wanted> {
-    let blobs = content_records(image, layers);
-    let namespaces = image.namespaces.iter().map(|namespace| namespace.as_str().to_owned());
-    namespaces
-        .map(|namespace| Wanted {
-            names: image.names.clone(),
-            namespace,
-            class: image.class,
-            pin: image.pin,
-            target: image.manifest.clone(),
-            blobs: blobs.clone(),
-            layers,
-            store: Rc::clone(store),
-        })
-        .collect()
 }

@@ -1,8 +1,11 @@
-//! Lines on standard error, with priorities for the journal when it is the one that reads.
+//! Lines on standard error, with priorities for the journal when it is the one that reads, and who else listens.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use crate::notify::Notify;
 
 /// A syslog priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,18 +18,22 @@ pub(crate) enum Priority {
     Notice = 5,
     /// All is well.
     Info = 6,
+    /// Only worth knowing when something goes wrong later.
+    Debug = 7,
 }
 
 /// Writes lines to standard error.
 #[derive(Debug)]
 pub(crate) struct Talk {
     prefix: bool,
+    /// What is for the service manager.
+    pub(crate) notify: Arc<Notify>,
 }
 
 impl Talk {
     /// Finds out who listens.
     pub(crate) fn new() -> Self {
-        Self { prefix: journal_listens() }
+        Self { prefix: journal_listens(), notify: Arc::new(Notify::new()) }
     }
 
     /// Writes one line; a listener that is gone is no reason to stop.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ociseed_seed::bolt::{Bucket, Item, decode};
 use ociseed_seed::containerd::{StoreOptions, medium_store, target_store};
 use ociseed_spec::file::ContainerdOptions;
-use ociseed_spec::lock::{LayerBlobs, Lock};
+use ociseed_spec::lock::{LayerBlobs, Lock, LockedImage};
 use ociseed_spec::{Digest, escape, hex};
 use ociseed_tree::{Node, Tree};
 
@@ -111,6 +111,35 @@ fn records_say_what_containerd_would_say() {
     let all = [lines(&tree, META), lines(&tree, SNAPSHOTS)].concat();
     let golden = include_str!("../../../tests/golden/build/containerd-records.txt");
     assert_eq!(all.join("\n") + "\n", golden);
+}
+
+#[test]
+fn a_record_that_two_images_could_have_is_the_first_ones() {
+    let mut lock = lock();
+    let in_cri =
+        |image: &LockedImage| image.namespaces.len() == 1 && image.namespaces[0].as_str() == "k8s.io";
+    let place = lock.content.images.iter().position(in_cri).expect("one of CRI alone");
+    lock.content.images[place].pin = false;
+    let first = lock.content.images[place].clone();
+    let later =
+        |name: &str| LockedImage { names: vec![name.parse().expect("a name")], pin: true, ..first.clone() };
+    // One manifest that is pinned by another name; and other layers' blobs, and so another manifest, of one configuration.
+    let same = later(&format!("{}-more", first.names[0]));
+    let mut other = later("zz.io/other:1");
+    other.manifest.digest = Digest::of(b"other");
+    lock.content.images.extend([same, other.clone()]);
+    let options = ContainerdOptions::default();
+    let options = StoreOptions { containerd: &options, blobs: LayerBlobs::All };
+    let lines = lines(&medium_store(&lock, &lock.layers, options), META);
+    let by_digest = |image: &LockedImage| image.names[0].with_digest(&image.manifest.digest).to_string();
+    let cases =
+        [(first.config.digest.to_string(), &first), (by_digest(&first), &first), (by_digest(&other), &other)];
+    for (name, image) in cases {
+        let record = format!("/v1/k8s.io/images/{name}");
+        let target = format!("{record}/target/digest={}", image.manifest.digest);
+        let pin = format!("{record}/labels/io.cri-containerd.pinned=pinned");
+        assert_eq!((lines.contains(&target), lines.contains(&pin)), (true, image.pin), "{name}");
+    }
 }
 
 #[test]

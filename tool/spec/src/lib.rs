@@ -6,6 +6,7 @@
 //! the lock. `docs/format.md` is the contract that these types follow.
 
 pub mod annotation;
+pub mod containerd_root;
 mod digest;
 pub mod document;
 #[cfg(feature = "file")]

@@ -16,6 +16,9 @@ use crate::{ChainId, DiffId, Digest, Platform, Reference, TreePath, json};
 /// The file name of the lock in a seed.
 pub const FILE_NAME: &str = "seed.json";
 
+/// The directory of the stores in the medium form of a seed.
+pub const STORES: &str = "stores";
+
 /// A parsed `seed.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -167,6 +170,11 @@ impl Engine {
             Self::Archives => "archives",
             Self::Containerd => "containerd",
         }
+    }
+
+    /// Returns where a medium has the store.
+    pub fn place(self) -> String {
+        format!("{STORES}/{}", self.as_str())
     }
 }
 

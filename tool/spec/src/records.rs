@@ -12,6 +12,20 @@ use crate::{DiffId, Digest, Reference};
 /// Says whose a record or lease is; its value is a seed id.
 pub const OWNER_LABEL: &str = "io.ociseed.seed";
 
+/// Marks a record that others made, and that is theirs again when no seed asks for it.
+pub const ADOPTED_LABEL: &str = "io.ociseed.adopted";
+
+/// The value of that label where the record was pinned already, so that the pin is theirs, too; else it is `true`.
+pub const ADOPTED_PINNED: &str = "pinned";
+
+/// Says in which directory of its snapshotter a snapshot of ours is.
+pub const DIRECTORY_LABEL: &str = "io.ociseed.directory";
+
+/// Returns the label by which garbage collection follows a configuration to the layers' snapshots.
+pub fn snapshot_label(snapshotter: &str) -> String {
+    format!("containerd.io/gc.ref.snapshot.{snapshotter}")
+}
+
 /// The namespace that CRI keeps its images in.
 pub const CRI_NAMESPACE: &str = "k8s.io";
 
@@ -21,14 +35,44 @@ pub const CRI_MANAGED: (&str, &str) = ("io.cri-containerd.image", "managed");
 /// The label of an image that kubelet's garbage collection spares.
 pub const CRI_PINNED: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 
-/// Returns the names of an image's records: its own, and those by digest from which CRI takes RepoDigests.
-pub fn record_names(names: &[Reference], namespace: &str, manifest: &Digest) -> Vec<String> {
-    let for_cri = names.iter().filter(|_| namespace == CRI_NAMESPACE);
-    let by_digest = for_cri.map(|name| name.with_digest(manifest).to_string());
-    let mut all: Vec<String> = names.iter().map(ToString::to_string).chain(by_digest).collect();
-    let mut seen = BTreeSet::new();
-    all.retain(|name| seen.insert(name.clone()));
-    all
+/// An image as one namespace has it: what the names of its records follow from.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedImage<'a> {
+    /// Its own names.
+    pub names: &'a [Reference],
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The digest of what the names stand for.
+    pub target: &'a Digest,
+    /// That of its configuration, which an index has none of.
+    pub config: Option<&'a Digest>,
+}
+
+impl NamedImage<'_> {
+    fn is_for_cri(&self) -> bool {
+        self.namespace == CRI_NAMESPACE
+    }
+
+    /// Lists the names that CRI wants beside the image's own.
+    fn by_digest(&self) -> impl Iterator<Item = String> {
+        let of_target = self.names.iter().map(|name| name.with_digest(self.target).to_string());
+        of_target.chain(self.config.map(ToString::to_string)).filter(|_| self.is_for_cri())
+    }
+}
+
+/// Returns the names by digest that each image's records have beside its own names: in CRI's namespace
+/// `<repository>@<target>`, from which CRI takes RepoDigests, and the digest of the configuration, which is CRI's image id.
+///
+/// No name is returned twice, or one that is an image's own. Images of one seed may share a target (and differ in the pin) or a
+/// configuration (and differ in how layers are compressed), but a record has one target and one set of labels: the first image
+/// has it.
+pub fn names_by_digest<'a>(images: impl Iterator<Item = NamedImage<'a>> + Clone) -> Vec<Vec<String>> {
+    let mut taken = BTreeSet::new();
+    let own = images.clone().filter(NamedImage::is_for_cri).flat_map(|image| image.names);
+    for name in own.filter(|name| name.digest().is_some()) {
+        taken.insert(name.to_string());
+    }
+    images.map(|image| image.by_digest().filter(|name| taken.insert(name.clone())).collect()).collect()
 }
 
 /// Returns the labels of an image's records.
@@ -147,14 +191,50 @@ mod tests {
         }
     }
 
+    type Case<'a> = (&'static str, &'a [NamedImage<'a>], &'a [&'a [&'a str]]);
+
     #[test]
-    fn only_cri_gets_names_by_digest_and_each_once() {
-        let digest = Digest::of(b"m");
-        let by_digest = format!("r.io/web@{digest}");
-        let names = ["r.io/web:1", "r.io/web:2", &by_digest].map(|name| name.parse().expect("a name"));
-        assert_eq!(record_names(&names[..2], "moby", &digest), ["r.io/web:1", "r.io/web:2"]);
-        assert_eq!(record_names(&names[..2], "k8s.io", &digest), ["r.io/web:1", "r.io/web:2", &by_digest]);
-        assert_eq!(record_names(&names, "k8s.io", &digest), ["r.io/web:1", "r.io/web:2", &by_digest]);
+    fn only_cri_gets_names_by_digest_and_the_first_image_each() {
+        let digests = ["m", "n", "c", "d"].map(|text| Digest::of(text.as_bytes()));
+        let [m, n, c, d] = &digests;
+        let (web_m, web_n) = (format!("r.io/web@{m}"), format!("r.io/web@{n}"));
+        let own = |names: &[&str]| names.iter().map(|name| name.parse().expect("a name")).collect::<Vec<_>>();
+        let tags = [own(&["r.io/web:1", "r.io/web:2"]), own(&["r.io/web:3"]), own(&["r.io/other:1"])];
+        let digested = own(&["r.io/web:4", &web_m]);
+        let image =
+            |names, namespace, target, config| NamedImage { names, namespace, target, config: Some(config) };
+        let index = NamedImage { config: None, ..image(&tags[0], "k8s.io", m, c) };
+        let (id, other_id) = (c.to_string(), d.to_string());
+        let none: &[&str] = &[];
+        let cases: [Case<'_>; 7] = [
+            ("another namespace", &[image(&tags[0], "moby", m, c)], &[none]),
+            ("two names", &[image(&tags[0], "k8s.io", m, c)], &[&[&web_m, &id]]),
+            ("an index", &[index], &[&[&web_m]]),
+            ("its own", &[image(&digested, "k8s.io", m, c)], &[&[&id]]),
+            (
+                "one configuration",
+                &[image(&tags[1], "k8s.io", n, c), image(&tags[0], "k8s.io", m, c)],
+                &[&[&web_n, &id], &[&web_m]],
+            ),
+            (
+                "one manifest, and the other's own name",
+                &[image(&tags[0], "k8s.io", m, c), image(&digested, "k8s.io", m, c)],
+                &[&[&id], none],
+            ),
+            (
+                "in each namespace of its own",
+                &[image(&tags[0], "moby", m, d), image(&tags[2], "k8s.io", n, d)],
+                &[none, &[&format!("r.io/other@{n}"), &other_id]],
+            ),
+        ];
+        for (case, images, expected) in cases {
+            assert_eq!(names_by_digest(images.iter().copied()), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn no_image_has_the_digest_of_a_configuration_for_a_name() {
+        assert!(Digest::of(b"c").to_string().parse::<Reference>().is_err());
     }
 
     #[test]

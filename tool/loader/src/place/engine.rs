@@ -7,13 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use ociseed_spec::containerd_root::{self, ALIAS, RUN_DIRECTORY, SKELETON};
 use ociseed_spec::lock::{Engine, Lock, LockedStore};
 
 use super::link;
 use super::report::{EngineReport, Outcome};
 use super::root::{Look, Root, Way};
 use super::space;
-use super::store::{self, CopyError, SKELETON};
+use super::store::{self, CopyError};
 use super::walk::{Walk, open_dir};
 use crate::args::PlaceRequest;
 use crate::exit::Exit;
@@ -52,7 +53,7 @@ impl<'a> Placing<'a> {
         let root = Root::at(&self.root).map_err(|error| self.failed("use", &error))?;
         // Only that of a root where something is to be placed must have worked.
         let cleaned = root.clean().map_err(|error| self.failed("tidy up", &error));
-        let skeleton = self.open(&format!("{}/{SKELETON}", place()))?;
+        let skeleton = self.open(&format!("{}/{SKELETON}", ENGINE.place()))?;
         let mut report = match root.look(&skeleton).map_err(|error| self.failed("look at", &error))? {
             Look::Used(reason) => self.keep(reason, cleaned, talk),
             Look::Foreign(reason) => {
@@ -73,14 +74,14 @@ impl<'a> Placing<'a> {
 
     /// Says which links of the root lead nowhere: the engine lists these seeds' images, and cannot run them.
     fn warn_of(&self, missing: &[String], talk: &Talk) {
-        let ours = link::short(&self.seed.lock.seed_id());
+        let ours = containerd_root::short(&self.seed.lock.seed_id());
         for short in missing {
-            let link = self.root.join(link::alias(short));
+            let link = self.root.join(format!("{ALIAS}{short}"));
             talk.warning(&format!("`{}` leads nowhere, so images of that seed cannot run", link.display()));
         }
         // The link that it leads through was made a moment ago, so it is not where the root's lead.
         if missing.contains(&ours) {
-            talk.hint("links in roots lead through `/run/ociseed`, whatever `--run-dir` says");
+            talk.hint(&format!("links in roots lead through `{RUN_DIRECTORY}`, whatever `--run-dir` says"));
         }
         if missing.iter().any(|short| *short != ours) {
             talk.hint("where a seed of before is, `--previous-seed` says, until no image of it is needed");
@@ -116,11 +117,11 @@ impl<'a> Placing<'a> {
 
     /// Copies the store and lets the copy take its place.
     fn copy(&self, root: &Root, way: Way) -> Result<u64, Stop> {
-        let dir = self.open(&place())?;
+        let dir = self.open(&ENGINE.place())?;
         let stage = root.stage(way).map_err(|error| self.failed("write", &error))?;
         let copied = store::copy(dir, self.store, &stage.dir).map_err(|error| match error {
             CopyError::Wrong(problems) => {
-                let at = format!("`{}`: `{}`: ", self.seed.path.display(), place());
+                let at = format!("`{}`: `{}`: ", self.seed.path.display(), ENGINE.place());
                 Stop::naming(Exit::Seed, problems.iter().map(|problem| format!("{at}{problem}")).collect())
             }
             CopyError::Walk(error) => self.unreadable(&error),
@@ -145,13 +146,8 @@ impl<'a> Placing<'a> {
 
     fn unreadable(&self, error: &dyn Error) -> Stop {
         let path = self.seed.path.display();
-        Stop::saying(Exit::Seed, format!("`{path}`: cannot read `{}`: {}", place(), chain(error)))
+        Stop::saying(Exit::Seed, format!("`{path}`: cannot read `{}`: {}", ENGINE.place(), chain(error)))
     }
-}
-
-/// Where a seed has the engine's store.
-fn place() -> String {
-    format!("stores/{}", ENGINE.as_str())
 }
 
 /// Counts names of images and snapshots, as each namespace has them.

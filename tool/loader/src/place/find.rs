@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::superblock::{self, Superblock};
+use crate::notify::Notify;
 
 /// How soon is looked again; a device that comes is there 25 ms later on average.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,9 +54,10 @@ pub(crate) enum FindError {
 ///
 /// # Errors
 /// It is not there in time, or is nothing that can be a seed.
-pub(crate) fn find(seed: &Path, wait: Duration) -> Result<Seed, FindError> {
+pub(crate) fn find(seed: &Path, wait: Duration, notify: &Notify) -> Result<Seed, FindError> {
     let deadline = Instant::now() + wait;
     loop {
+        notify.alive();
         match look(seed) {
             Err(FindError::Absent(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
             other => return other,
@@ -219,10 +221,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_waited_for_no_longer_than_was_said() {
-        let start = Instant::now();
-        let result = find(Path::new("/nonexistent/seed"), Duration::from_millis(120));
+        let (start, notify) = (Instant::now(), Notify::new());
+        let result = find(Path::new("/nonexistent/seed"), Duration::from_millis(120), &notify);
         assert!(matches!(result, Err(FindError::Absent(_))), "{result:?}");
         assert!(start.elapsed() >= Duration::from_millis(120));
-        assert!(matches!(find(Path::new("/dev/null"), Duration::ZERO), Err(FindError::Kind(_))));
+        assert!(matches!(find(Path::new("/dev/null"), Duration::ZERO, &notify), Err(FindError::Kind(_))));
     }
 }

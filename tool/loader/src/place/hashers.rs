@@ -8,6 +8,8 @@ use std::thread::Scope;
 
 use ociseed_spec::{Digest, Hasher};
 
+use crate::notify::Notify;
+
 /// Two, as most targets have two processors or more, and memory is what there is little of.
 const THREADS: usize = 2;
 
@@ -45,12 +47,12 @@ pub(crate) struct Hashers(SyncSender<Job>);
 
 impl Hashers {
     /// Starts the threads, which take their work from one queue.
-    pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
+    pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, notify: &'scope Notify) -> Self {
         let (sender, receiver) = sync_channel(WINDOW);
         let queue = Arc::new(Mutex::new(receiver));
         for _ in 0..THREADS {
             let queue = Arc::clone(&queue);
-            scope.spawn(move || work(&queue));
+            scope.spawn(move || work(&queue, notify));
         }
         Self(sender)
     }
@@ -64,26 +66,29 @@ impl Hashers {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
+fn work(queue: &Mutex<Receiver<Job>>, notify: &Notify) {
     let mut buffer = vec![0; PIECE];
     loop {
         let job = queue.lock().expect("nobody panics holding it").recv();
         let Ok(Job { file, reply }) = job else { return };
         // Who asked may have given up.
-        let _ = reply.send(hash(&file, &mut buffer));
+        let _ = reply.send(hash(&file, &mut buffer, &|| notify.alive()));
     }
 }
 
-/// Hashes a file from where it is read to its end.
+/// Hashes a file from where it is read to its end; calls for each piece.
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn hash(file: &OwnedFd, buffer: &mut [u8]) -> Hashed {
+pub(super) fn hash(file: &OwnedFd, buffer: &mut [u8], piece: &dyn Fn()) -> Hashed {
     let mut hasher = Hasher::new();
     loop {
         match rustix::io::read(file, &mut *buffer) {
             Ok(0) => break,
-            Ok(length) => hasher.update(&buffer[..length]),
+            Ok(length) => {
+                piece();
+                hasher.update(&buffer[..length]);
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -8,6 +8,7 @@ mod loop_device;
 mod mount;
 mod mounts;
 mod noted;
+mod opened;
 mod pieces;
 mod report;
 mod root;
@@ -19,5 +20,9 @@ mod superblock;
 mod trust;
 mod walk;
 
+pub(crate) use link::{note_untold, told};
+pub(crate) use opened::{Held, Opened, open, previous, previous_unlinked};
 pub(crate) use report::{FILE_NAME, Known, read};
+pub(crate) use sealed::{About, Problem};
+pub(crate) use space::{Room, short};
 pub(crate) use steps::place;

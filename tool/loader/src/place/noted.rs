@@ -1,7 +1,7 @@
 //! Remembers on which media a lock's seed was found right, so that no boot hashes again what an earlier one did.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,9 @@ use ociseed_spec::Digest;
 use rustix::fs::{Mode, OFlags};
 
 use super::trust;
+use crate::files;
 use crate::seed::Seed;
+use crate::state::SEALED;
 
 /// How many media are remembered of one lock: those of two slots and of some that came and went.
 const MOST: usize = 16;
@@ -42,7 +44,7 @@ pub(crate) fn medium(seed: &Seed) -> io::Result<Option<String>> {
 impl Notes {
     /// The notes on a lock.
     pub(crate) fn new(state_dir: &Path, lock: &Digest) -> Self {
-        let dir = state_dir.join("sealed");
+        let dir = state_dir.join(SEALED);
         Self { file: dir.join(lock.hex()), dir }
     }
 
@@ -68,15 +70,14 @@ impl Notes {
 
     fn write(&self, medium: &str) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o755).create(&self.dir)?;
-        let temporary = self.dir.join(".new");
-        let mut file = File::create(&temporary)?;
-        for line in self.lines().iter().map(String::as_str).chain([medium]) {
-            file.write_all(format!("{line}\n").as_bytes())?;
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, &self.file)?;
-        File::open(&self.dir)?.sync_all()
+        let name = self.file.file_name().and_then(|name| name.to_str()).expect("the digits of a digest");
+        let text: String = self.lines().iter().map(String::as_str).chain([medium]).map(line).collect();
+        files::replace_synced(&self.dir, name, text.as_bytes())
     }
+}
+
+fn line(medium: &str) -> String {
+    format!("{medium}\n")
 }
 
 #[cfg(test)]

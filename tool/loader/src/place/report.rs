@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::trust::Checked;
 use crate::args::Trust;
+use crate::files;
 
 /// The version of the JSON form.
 const VERSION: u32 = 1;
@@ -157,9 +158,7 @@ impl PlaceReport {
         {
             (kept.seed, kept.previous, kept.engines) = (before.seed, before.previous, before.engines);
         }
-        let temporary = run_dir.join(".place.json.new");
-        fs::write(&temporary, kept.json())?;
-        fs::rename(&temporary, run_dir.join(FILE_NAME))
+        files::replace(run_dir, FILE_NAME, kept.json().as_bytes())
     }
 }
 

@@ -12,15 +12,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use ociseed_spec::containerd_root::{METADATA, METADATA_FILE};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 
 use super::pieces::{self, PIECES};
 use super::store::likeness;
 use super::walk::{Names, flags, open_host};
-
-/// The directory of containerd's database; only with that it knows of anything.
-const DATABASE: &str = "io.containerd.metadata.v1.bolt";
 
 /// Where a copy is made; behind it comes the root's name where it is made beside the root.
 const STAGE: &str = ".ociseed-place";
@@ -113,7 +111,7 @@ impl Root {
     }
 
     fn is_used(&self) -> bool {
-        self.path.join(DATABASE).join("meta.db").symlink_metadata().is_ok()
+        self.path.join(METADATA).join(METADATA_FILE).symlink_metadata().is_ok()
     }
 
     /// Finds out what can be done with the root, given the skeleton that would be placed.
@@ -122,7 +120,7 @@ impl Root {
     /// It is no directory, or something cannot be read.
     pub(crate) fn look(&self, skeleton: &OwnedFd) -> io::Result<Look> {
         if self.is_used() {
-            return Ok(Look::Used(format!("it has `{DATABASE}/meta.db`")));
+            return Ok(Look::Used(format!("it has `{METADATA}/{METADATA_FILE}`")));
         }
         let dir = match open_host(&self.path) {
             Ok(dir) => dir,
@@ -296,7 +294,7 @@ impl Stage<'_> {
         rustix::fs::syncfs(&self.dir)?;
         let names = Names::of(&self.dir)?;
         let (last, first): (Vec<&[u8]>, Vec<&[u8]>) =
-            names.iter().partition(|name| *name == DATABASE.as_bytes());
+            names.iter().partition(|name| *name == METADATA.as_bytes());
         for names in [first, last] {
             for name in names.into_iter().filter(|name| !there.contains(name)) {
                 rustix::fs::renameat(&self.dir, name, &root, name)?;

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use ociseed_spec::listing::Line;
-use ociseed_spec::lock::{LockedFile, LockedStore};
+use ociseed_spec::lock::{Engine, LockedFile, LockedStore, STORES};
 use ociseed_spec::{Digest, Hasher};
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -17,22 +17,44 @@ use super::hashers::{Hashers, Pending, WINDOW};
 use super::store::wrong_file;
 use super::walk::{Names, Node, Walk, flags, mode, open_dir, owner};
 use crate::collect::{map, set};
+use crate::notify::Notify;
 use crate::seed::Seed;
 use crate::talk::chain;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Every mismatch, in words.
-    pub(crate) problems: Vec<String>,
+    /// Every mismatch.
+    pub(crate) problems: Vec<Problem>,
     /// How many bytes were hashed.
     pub(crate) bytes: u64,
+}
+
+/// Something in a seed that is not as its lock says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// What it is about.
+    pub(crate) about: About,
+    /// What is wrong, in words.
+    pub(crate) text: String,
+}
+
+/// What of a seed is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum About {
+    /// A blob.
+    Blob(Digest),
+    /// A layer, by its tree digest.
+    Layer(Digest),
+    /// Something that concerns all images.
+    All,
 }
 
 /// A directory with a tree digest.
 #[derive(Debug)]
 struct Part<'a> {
     place: String,
+    about: About,
     tree: Digest,
     /// Files that the lock names one by one.
     files: Option<&'a BTreeMap<String, LockedFile>>,
@@ -49,13 +71,13 @@ enum Event<'a> {
     /// It ends.
     End,
     /// Something is wrong.
-    Problem(String),
+    Problem(Problem),
 }
 
 /// Hashes a whole seed.
-pub(crate) fn check(seed: &Seed) -> Findings {
+pub(crate) fn check(seed: &Seed, notify: &Notify) -> Findings {
     std::thread::scope(|scope| {
-        let hashers = Hashers::start(scope);
+        let hashers = Hashers::start(scope, notify);
         let (sender, events) = sync_channel(WINDOW);
         scope.spawn(move || Looking { seed, hashers, events: sender }.all());
         let mut judging = Judging::default();
@@ -80,9 +102,9 @@ impl<'a> Looking<'a> {
             self.layer(tree);
         }
         let stores = &self.seed.lock.stores;
-        self.only("stores", &map(stores.keys().map(|engine| (engine.as_str().to_owned(), ()))));
+        self.only(STORES, &map(stores.keys().map(|engine| (engine.as_str().to_owned(), ()))));
         for (engine, store) in stores {
-            self.store(engine.as_str(), store);
+            self.store(*engine, store);
         }
     }
 
@@ -91,8 +113,8 @@ impl<'a> Looking<'a> {
         let _ = self.events.send(event);
     }
 
-    fn problem(&self, text: String) {
-        self.tell(Event::Problem(text));
+    fn problem(&self, about: About, text: String) {
+        self.tell(Event::Problem(Problem { about, text }));
     }
 
     /// Names what is in a directory and not in the lock.
@@ -101,12 +123,12 @@ impl<'a> Looking<'a> {
             Ok(names) => names,
             // A seed without stores, say, needs no directory for them.
             Err(error) if error.kind() == io::ErrorKind::NotFound && known.is_empty() => return,
-            Err(error) => return self.problem(format!("cannot read `{place}`: {error}")),
+            Err(error) => return self.problem(About::All, format!("cannot read `{place}`: {error}")),
         };
         for name in names.iter() {
             let name = ociseed_spec::shown(name);
             if !known.contains_key(&name) {
-                self.problem(format!("`{place}/{name}` is not in the lock"));
+                self.problem(About::All, format!("`{place}/{name}` is not in the lock"));
             }
         }
     }
@@ -131,33 +153,34 @@ impl<'a> Looking<'a> {
                     let pending = self.hashers.hash(file);
                     self.tell(Event::Blob { place, digest, size, pending });
                 }
-                Err(error) => self.problem(absent(&place, &error)),
+                Err(error) => self.problem(About::Blob(digest), absent(&place, &error)),
             }
         }
     }
 
     fn layer(&self, tree: Digest) {
         let place = format!("layers/sha256/{}", tree.hex());
-        self.part(Part { place, tree, files: None });
+        self.part(Part { place, about: About::Layer(tree), tree, files: None });
     }
 
-    fn store(&self, engine: &str, store: &'a LockedStore) {
-        self.part(Part { place: format!("stores/{engine}"), tree: store.tree, files: Some(&store.files) });
+    fn store(&self, engine: Engine, store: &'a LockedStore) {
+        let place = engine.place();
+        self.part(Part { place, about: About::All, tree: store.tree, files: Some(&store.files) });
     }
 
     fn part(&self, part: Part<'a>) {
-        let place = part.place.clone();
+        let (place, about) = (part.place.clone(), part.about);
         let dir = match open_dir(&self.seed.dir, &place) {
             Ok(dir) => dir,
-            Err(error) => return self.problem(absent(&place, &error)),
+            Err(error) => return self.problem(about, absent(&place, &error)),
         };
         if !is_plain(&dir) {
-            self.problem(format!("`{place}` is not a plain 0755 directory of 0:0"));
+            self.problem(about, format!("`{place}` is not a plain 0755 directory of 0:0"));
         }
         self.tell(Event::Begin(part));
         match self.lines(dir) {
             Ok(()) => self.tell(Event::End),
-            Err(error) => self.problem(format!("`{place}`: {error}")),
+            Err(error) => self.problem(about, format!("`{place}`: {error}")),
         }
     }
 
@@ -220,7 +243,7 @@ struct Judging<'a> {
 impl<'a> Judging<'a> {
     fn take(&mut self, event: Event<'a>) {
         match event {
-            Event::Problem(text) => self.findings.problems.push(text),
+            Event::Problem(problem) => self.findings.problems.push(problem),
             Event::Blob { place, digest, size, pending } => self.blob(&place, &digest, size, pending),
             Event::Begin(part) => {
                 let missing = set(part.files.into_iter().flatten().map(|(path, _)| path.as_str()));
@@ -243,7 +266,7 @@ impl<'a> Judging<'a> {
             }
             Err(error) => format!("cannot read `{place}`: {error}"),
         };
-        self.findings.problems.push(problem);
+        self.findings.problems.push(Problem { about: About::Blob(*expected), text: problem });
     }
 
     fn line(&mut self, mut line: Line, pending: Option<Pending>) {
@@ -261,20 +284,23 @@ impl<'a> Judging<'a> {
             };
             current.missing.remove(path);
             current.named |= problem.is_some();
-            self.findings.problems.extend(problem);
+            let about = current.part.about;
+            self.findings.problems.extend(problem.map(|text| Problem { about, text }));
         }
         current.listing.update(&line.encode());
     }
 
     fn end(&mut self) {
         let Some(current) = self.current.take() else { return };
-        let Part { place, tree, .. } = current.part;
+        let Part { place, about, tree, .. } = current.part;
         for path in &current.missing {
-            self.findings.problems.push(format!("`{place}/{path}` is not there"));
+            let text = format!("`{place}/{path}` is not there");
+            self.findings.problems.push(Problem { about, text });
         }
         let found = current.listing.finish();
         if found != tree && !current.named && current.missing.is_empty() {
-            self.findings.problems.push(format!("`{place}`: expected the tree digest {tree}, found {found}"));
+            let text = format!("`{place}`: expected the tree digest {tree}, found {found}");
+            self.findings.problems.push(Problem { about, text });
         }
     }
 }

@@ -1,24 +1,22 @@
 //! `place` from the first look to the last line, in the order of `docs/loader.md`.
 
-use std::error::Error;
-use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ociseed_spec::lock::LockedStore;
 
 use super::engine::{ENGINE, Placing};
-use super::find::{self, Seed as Place};
-use super::link;
-use super::mount::{self, Mounted};
-use super::report::{PlaceReport, SeedReport, seconds};
-use super::trust::{self, Checked};
+use super::opened::{self, Held};
+use super::report::{PlaceReport, seconds};
 use super::walk;
-use crate::args::{PlaceRequest, Trust};
+use crate::args::PlaceRequest;
 use crate::exit::Exit;
-use crate::seed::{self, Seed};
+use crate::lock;
+use crate::seed::Seed;
 use crate::stop::Stop;
 use crate::talk::{Priority, Talk};
-use crate::{expect, lock};
+
+/// What a disk is given to write the copy, and all else that waits to be written to it.
+const SYNC_LIMIT: Duration = Duration::from_secs(600);
 
 /// Places and returns what was done; everything was said on standard error by then.
 pub(crate) fn place(request: &PlaceRequest, talk: &Talk) -> PlaceReport {
@@ -33,17 +31,15 @@ pub(crate) fn place(request: &PlaceRequest, talk: &Talk) -> PlaceReport {
     report.exit_code = stop.as_ref().map_or(Exit::Done, |stop| stop.exit).code();
     // A seed that was refused is worth knowing about, too; but who holds the lock has a report of its own.
     if held.is_none() && stop.is_some_and(|stop| stop.exit != Exit::Locked) {
-        held = lock::take(&request.run_dir).ok();
+        held = lock::take(&request.places.run_dir).ok();
     }
     if held.is_some()
-        && let Err(error) = report.save(&request.run_dir)
+        && let Err(error) = report.save(&request.places.run_dir)
     {
-        talk.warning(&format!("cannot write the report in `{}`: {error}", request.run_dir.display()));
+        talk.warning(&format!("cannot write the report in `{}`: {error}", request.places.run_dir.display()));
     }
     report
 }
-
-type Held = Option<std::fs::File>;
 
 fn attempt(
     request: &PlaceRequest,
@@ -51,31 +47,26 @@ fn attempt(
     report: &mut PlaceReport,
     held: &mut Held,
 ) -> Result<(), Stop> {
-    let invalid = |error: &dyn Error| Stop::new(Exit::Seed, error);
-    let expected = expect::expected(request.expect).map_err(|error| invalid(&error))?;
-    let found = find::find(&request.seed, request.wait).map_err(|error| invalid(&error))?;
-    if matches!(found, Place::Medium(_)) {
-        // Two at once would mount it twice.
-        *held = Some(lock::take(&request.run_dir)?);
-    }
-    let mut mounted = mount::open(found, &request.seed, &request.run_dir).map_err(|error| invalid(&error))?;
-    let seed = seed::read(&mounted.path, &expected).map_err(|error| invalid(&error))?;
-    let locked = store_of(&seed)?;
+    let places = &request.places;
+    let mut opened = opened::open(&request.seeds, places, held, talk)?;
+    store_of(&opened.seed)?;
     if held.is_none() {
-        *held = Some(lock::take(&request.run_dir)?);
+        *held = Some(lock::take(&places.run_dir)?);
     }
-    let (checked, bytes) = trust::trust(&seed, request.trust, &request.state_dir, talk)?;
-    let found = seed_report(&seed, &mounted, request.trust, checked, bytes);
-    talk.line(Priority::Notice, &found.line());
-    report.seed = Some(found);
-    link(request, &seed)?;
-    mounted.keep();
-    if let Some(previous) = &request.previous {
-        report.previous = self::previous(request, previous, &seed, talk);
-    }
+    opened.trust(&places.state_dir, talk)?;
+    opened.refuse_problems()?;
+    talk.line(Priority::Notice, &opened.report.line());
+    report.seed = Some(opened.report.clone());
+    opened.link(&places.run_dir)?;
+    let previous = opened::previous(&request.seeds, places, &opened, held, talk);
+    report.previous = previous.map(|previous| previous.report.clone());
     let start = Instant::now();
-    let engine = Placing::new(request, &seed, locked).place(talk)?;
-    talk.line(Priority::Notice, &format!("{} seconds={}", engine.line(), seconds(start.elapsed())));
+    // How far the disk is with it, nobody knows.
+    talk.notify.extend(SYNC_LIMIT);
+    let engine = Placing::new(request, &opened.seed, store_of(&opened.seed)?).place(talk)?;
+    let line = format!("{} seconds={}", engine.line(), seconds(start.elapsed()));
+    talk.line(Priority::Notice, &line);
+    talk.notify.status(&format!("done: {line}"));
     report.engines.push(engine);
     Ok(())
 }
@@ -90,62 +81,4 @@ fn store_of(seed: &Seed) -> Result<&LockedStore, Stop> {
     }
     let store = seed.lock.stores.get(&ENGINE);
     store.ok_or_else(|| refused(format!("the seed has no store `{}`", ENGINE.as_str())))
-}
-
-fn seed_report(seed: &Seed, mounted: &Mounted, trust: Trust, checked: Checked, bytes: u64) -> SeedReport {
-    SeedReport {
-        id: seed.lock.seed_id(),
-        lock: seed.digest,
-        path: seed.path.display().to_string(),
-        medium: mounted.medium.clone(),
-        trust,
-        checked,
-        bytes,
-    }
-}
-
-fn link(request: &PlaceRequest, seed: &Seed) -> Result<(), Stop> {
-    let made = link::make(&request.run_dir, &seed.lock.seed_id(), &seed.path);
-    made.map_err(|error| {
-        Stop::saying(
-            Exit::Engine,
-            format!("cannot make the link in `{}`: {error}", request.run_dir.display()),
-        )
-    })
-}
-
-/// Makes the link to the other slot's seed. What is wrong with that is no reason not to start from this one.
-fn previous(request: &PlaceRequest, path: &Path, current: &Seed, talk: &Talk) -> Option<SeedReport> {
-    match try_previous(request, path, current, talk) {
-        Ok(report) => {
-            talk.line(Priority::Notice, &format!("previous {}", report.line()));
-            Some(report)
-        }
-        Err(stop) => {
-            for error in stop.errors {
-                talk.warning(&format!("previous seed: {error}"));
-            }
-            None
-        }
-    }
-}
-
-fn try_previous(
-    request: &PlaceRequest,
-    path: &Path,
-    current: &Seed,
-    talk: &Talk,
-) -> Result<SeedReport, Stop> {
-    let invalid = |error: &dyn Error| Stop::new(Exit::Seed, error);
-    let found = find::find(path, std::time::Duration::ZERO).map_err(|error| invalid(&error))?;
-    let mut mounted = mount::open(found, path, &request.run_dir).map_err(|error| invalid(&error))?;
-    let seed = seed::read(&mounted.path, &[]).map_err(|error| invalid(&error))?;
-    // Of one seed in both slots, this slot's is the one that was checked, and no link leads to the other.
-    if seed.lock.seed_id() == current.lock.seed_id() {
-        return Ok(seed_report(&seed, &mounted, request.trust, Checked::No, 0));
-    }
-    let (checked, bytes) = trust::trust(&seed, request.trust, &request.state_dir, talk)?;
-    link(request, &seed)?;
-    mounted.keep();
-    Ok(seed_report(&seed, &mounted, request.trust, checked, bytes))
 }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
+use ociseed_spec::containerd_root::SKELETON;
 use ociseed_spec::listing::Line;
 use ociseed_spec::lock::{LockedFile, LockedStore};
 use ociseed_spec::{Digest, Hasher, TreePath};
@@ -15,9 +16,6 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
 use super::walk::{Found, Node, Walk, WalkError, flags, owner};
 use crate::collect::set;
-
-/// The part of a store that is copied.
-pub(crate) const SKELETON: &str = "root";
 
 /// What is read and written at once.
 const PIECE: usize = 64 << 10;
@@ -197,7 +195,7 @@ pub(crate) fn likeness(above: &OwnedFd, name: &[u8]) -> io::Result<Option<Digest
                 let mut line = found.line();
                 (line.mtime, line.xattrs) = (None, std::collections::BTreeMap::new());
                 if let Node::File(file) = found.node {
-                    line.digest = Some(super::hashers::hash(&file, &mut vec![0; PIECE])?.0);
+                    line.digest = Some(super::hashers::hash(&file, &mut vec![0; PIECE], &|| {})?.0);
                 }
                 hasher.update(&line.encode());
             }

@@ -8,6 +8,7 @@ use ociseed_spec::Digest;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use serde::{Deserialize, Serialize};
 
+use super::sealed::{Findings, Problem};
 use super::{find, mounts, noted, sealed};
 use crate::args::Trust;
 use crate::exit::Exit;
@@ -44,45 +45,52 @@ impl Checked {
     }
 }
 
-/// Trusts a seed as it was asked for; returns how it was checked, and how many bytes were hashed for that.
+/// What came of trusting a seed.
+#[derive(Debug)]
+pub(crate) struct Trusted {
+    /// How it was checked.
+    pub(crate) checked: Checked,
+    /// How many bytes were hashed for that.
+    pub(crate) bytes: u64,
+    /// What is wrong with it.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Trusts a seed as it was asked for.
 ///
 /// # Errors
-/// It is not to be trusted.
-pub(crate) fn trust(
-    seed: &Seed,
-    trust: Trust,
-    state_dir: &Path,
-    talk: &Talk,
-) -> Result<(Checked, u64), Stop> {
+/// Nobody vouches for it as was asked for.
+pub(crate) fn trust(seed: &Seed, trust: Trust, state_dir: &Path, talk: &Talk) -> Result<Trusted, Stop> {
+    let unhashed = |checked| Trusted { checked, bytes: 0, problems: Vec::new() };
     match trust {
-        Trust::Verity => kernel(seed).map(|()| (Checked::Kernel, 0)),
-        Trust::Unchecked => Ok((Checked::No, 0)),
-        Trust::Sealed => hash_once(seed, state_dir, talk),
+        Trust::Verity => kernel(seed).map(|()| unhashed(Checked::Kernel)),
+        Trust::Unchecked => Ok(unhashed(Checked::No)),
+        Trust::Sealed => {
+            let unreadable = |error: io::Error| {
+                Stop::saying(Exit::Seed, format!("cannot read `{}`: {error}", seed.path.display()))
+            };
+            let medium = noted::medium(seed).map_err(unreadable)?;
+            let notes = noted::Notes::new(state_dir, &seed.digest);
+            if medium.as_ref().is_some_and(|medium| notes.has(medium)) {
+                return Ok(unhashed(Checked::Noted));
+            }
+            let trusted = hash(seed, talk);
+            if let Some(medium) = medium.filter(|_| trusted.problems.is_empty())
+                && let Err(error) = notes.add(&medium)
+            {
+                // The seed is as good without; it is hashed again at the next boot.
+                talk.warning(&chain(&error));
+            }
+            Ok(trusted)
+        }
     }
 }
 
-fn hash_once(seed: &Seed, state_dir: &Path, talk: &Talk) -> Result<(Checked, u64), Stop> {
-    let unreadable = |error: io::Error| {
-        Stop::saying(Exit::Seed, format!("cannot read `{}`: {error}", seed.path.display()))
-    };
-    let medium = noted::medium(seed).map_err(unreadable)?;
-    let notes = noted::Notes::new(state_dir, &seed.digest);
-    if medium.as_ref().is_some_and(|medium| notes.has(medium)) {
-        return Ok((Checked::Noted, 0));
-    }
-    let findings = sealed::check(seed);
-    if !findings.problems.is_empty() {
-        let path = seed.path.display();
-        let errors = findings.problems.iter().map(|problem| format!("`{path}`: {problem}")).collect();
-        return Err(Stop::naming(Exit::Seed, errors));
-    }
-    if let Some(medium) = medium
-        && let Err(error) = notes.add(&medium)
-    {
-        // The seed is as good without; it is hashed again at the next boot.
-        talk.warning(&chain(&error));
-    }
-    Ok((Checked::Hashed, findings.bytes))
+/// Hashes a seed.
+pub(crate) fn hash(seed: &Seed, talk: &Talk) -> Trusted {
+    talk.notify.status("hashing the seed");
+    let Findings { problems, bytes } = sealed::check(seed, &talk.notify);
+    Trusted { checked: Checked::Hashed, bytes, problems }
 }
 
 /// Looks whether the kernel checks what it reads of a seed.

@@ -1,26 +1,44 @@
 //! One image: what its namespace lacks of it is written, labelled and named by records.
 
-use ociseed_containerd::{Code, ContentInfo, Resource};
-use ociseed_spec::Digest;
+use ociseed_containerd::{Code, ContentInfo, ImageRecord, Resource};
 use ociseed_spec::records::ContentRecord;
+use ociseed_spec::{Digest, Reference};
 
-use super::{Work, list_content};
+use super::Work;
 use crate::collect::set;
 use crate::content::{Put, Reading, check_source};
-use crate::desired::{Change, change, missing_labels, record_names};
+use crate::desired::{self, Change, missing_labels, touch};
 use crate::failure::Failure;
 use crate::manifest::{self, Document};
 use crate::report::{ImageReport, Outcome};
-use crate::source::Wanted;
+use crate::source::{Previous, Wanted};
 use crate::talk::chain;
+use ociseed_spec::records::CRI_NAMESPACE;
+
+/// How often an image is looked at again of which something went meanwhile.
+const ATTEMPTS: usize = 3;
 
 impl Work<'_> {
-    /// Brings one image to what it should be.
+    /// Brings one image to what it should be, or counts what that takes.
     pub(super) fn load(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<(), Failure> {
+        // An engine that was slow may release the lease of a run that was ended, and collect, after we saw what it held.
+        for _ in 0..ATTEMPTS {
+            if self.load_once(image, report)? {
+                return Ok(());
+            }
+            let actual = self.look_at(&image.namespace)?;
+            self.actual.insert(image.namespace.clone(), actual);
+        }
+        Err(Failure::Image("blobs or snapshots were deleted by others during the run".to_owned()))
+    }
+
+    /// Returns whether all of it was there when its records were to be changed.
+    fn load_once(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<bool, Failure> {
         let changes = self.changes(image, report);
         if changes.iter().all(|(_, change)| matches!(change, Change::Conflict(_))) {
-            return Ok(());
+            return Ok(true);
         }
+        report.errors.extend(image.wrong.iter().cloned());
         for blob in &image.blobs {
             if let Some(reason) = self.lost.get(&blob.digest) {
                 report.errors.push(reason.clone());
@@ -31,69 +49,107 @@ impl Work<'_> {
                 report.raise(Outcome::Repaired);
             }
         }
-        let new = changes.iter().any(|(_, change)| change.is_new());
-        let missing: Vec<&ContentRecord> =
-            image.blobs.iter().filter(|blob| !self.has(&image.namespace, blob)).collect();
         if !report.errors.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
+        let new = changes.iter().any(|(_, change)| change.is_new());
+        let is_missing = |blob: &&ContentRecord| {
+            let name = blob.digest.to_string();
+            !self.has(&image.namespace, blob) && !self.need.brings("blob", &image.namespace, &name)
+        };
+        let missing: Vec<&ContentRecord> = image.blobs.iter().filter(is_missing).collect();
         if !missing.is_empty() || new {
-            check_layers(image, &missing)?;
+            self.check_layers(image, &missing)?;
             check_manifest(image)?;
         }
+        let mended = self.mend(image, report)?;
         if !missing.is_empty() && !new {
             report.raise(Outcome::Repaired);
         }
-        self.write_blobs(image, &missing, report)?;
+        self.add_blobs(image, &missing, report)?;
         if !report.errors.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         self.label_blobs(image, new, report)?;
+        self.add_snapshots(image, new, report)?;
         report.present = image.blobs.iter().map(|blob| blob.size).sum::<u64>().saturating_sub(report.copied);
-        if !missing.is_empty() || new {
-            self.check_present(image)?;
+        if (!missing.is_empty() || new) && !self.dry && !self.is_present(image)? {
+            return Ok(false);
+        }
+        self.apply_all(image, changes, mended, report).map(|()| true)
+    }
+
+    /// Changes the image's records. Where none changes, but what they stand for did, CRI is told all the same: it looks at an image
+    /// when its record changes, and had not found what was wrong.
+    pub(super) fn apply_all(
+        &mut self,
+        image: &Wanted,
+        changes: Vec<(String, Change)>,
+        mended: bool,
+        report: &mut ImageReport,
+    ) -> Result<(), Failure> {
+        if !self.dry && (mended || changes.iter().any(|(_, change)| *change != Change::Keep)) {
+            self.step("records", image);
         }
         for (name, change) in changes {
-            self.apply(image, &name, change, report)?;
+            let change = match change {
+                Change::Keep if mended && image.namespace == CRI_NAMESPACE => {
+                    let record = self.actual[&image.namespace].records.get(&name);
+                    record.map_or(Change::Keep, |record| touch(record, &image.owner))
+                }
+                other => other,
+            };
+            let (action, outcome) = match &change {
+                Change::Keep | Change::Conflict(_) => continue,
+                Change::Create(_) => ("create", Outcome::Added),
+                Change::Label(_) | Change::Retarget(_) => ("update", Outcome::Updated),
+            };
+            match self.act(report, action, "record", &name) {
+                true => self.apply(image, &name, change, report)?,
+                false => report.raise(outcome),
+            }
         }
         Ok(())
     }
 
     /// Decides about each record, and warns of conflicts.
-    fn changes(&self, image: &Wanted, report: &mut ImageReport) -> Vec<(String, Change)> {
+    pub(super) fn changes(&self, image: &Wanted, report: &mut ImageReport) -> Vec<(String, Change)> {
         let records = &self.actual[&image.namespace].records;
-        let names = record_names(image).into_iter();
-        let decide = |name: String| {
-            let change = change(&name, image, &self.source.owner, records.get(&name), self.take_over);
+        let decide = |name: &String| {
+            let change = desired::change(name, image, records.get(name), self.options.take_over);
             if let Change::Conflict(digest) = &change {
-                self.conflict(&name, image, digest);
-                report.raise(Outcome::Conflict);
+                conflict(name, image, digest, report);
             }
-            (name, change)
+            (name.clone(), change)
         };
-        names.map(decide).collect()
-    }
-
-    fn conflict(&self, name: &str, image: &Wanted, found: &str) {
-        let (namespace, expected) = (&image.namespace, image.target.digest);
-        let text =
-            format!("`{name}` in `{namespace}` is not ours and stays: expected {expected}, found {found}");
-        self.talk.warning(&text);
+        image.records.iter().map(decide).collect()
     }
 
     /// Writes what is missing. After the first failure the rest is only checked: the image gets no record, so
     /// the engine would throw away what was written.
-    fn write_blobs(
+    pub(super) fn write_blobs(
         &mut self,
         image: &Wanted,
         missing: &[&ContentRecord],
         report: &mut ImageReport,
     ) -> Result<(), Failure> {
         for blob in missing {
+            // Of another image's that shares it, or by a link, it may be there by now.
+            let name = blob.digest.to_string();
+            if self.has(&image.namespace, blob) || self.need.brings("blob", &image.namespace, &name) {
+                continue;
+            }
+            let is_counted = self.dry && !self.need.blobs.insert(blob.digest);
+            if !self.act(report, "copy", "blob", &name) {
+                report.copied += if is_counted { 0 } else { blob.size };
+                self.count(if is_counted { 0 } else { blob.size }, 1);
+                self.need.bring("blob", &image.namespace, &name);
+                continue;
+            }
             let result = if report.errors.is_empty() {
                 self.write_blob(image, blob, report)
             } else {
-                check_source(&image.store, &blob.digest, blob.size)
+                check_source(&image.store, &blob.digest, blob.size, &self.talk.notify)
             };
             match result {
                 Err(Failure::Image(error)) => report.errors.push(error),
@@ -120,9 +176,8 @@ impl Work<'_> {
         self.actual.get_mut(namespace).expect("looked at").content.insert(digest, info);
         let Reading::Wrong(reason) = reading else { return Ok(()) };
         // A file without a record lay in the store, and the engine took it for the blob.
-        self.talk.warning(&format!(
-            "blob {digest} in the engine's store was wrong before it had a record: {reason}"
-        ));
+        let text = format!("blob {digest} in the engine's store was wrong before it had a record: {reason}");
+        report.warnings.push(text);
         self.heal(&[self.right_copy(blob)?], Vec::new())?;
         report.replaced.push(digest);
         // Other images that have the blob did not need it replaced.
@@ -137,9 +192,16 @@ impl Work<'_> {
     fn label_blobs(&mut self, image: &Wanted, new: bool, report: &mut ImageReport) -> Result<(), Failure> {
         for blob in &image.blobs {
             let digest = blob.digest.to_string();
-            let missing =
-                missing_labels(&blob.labels, &self.actual[&image.namespace].content[&blob.digest].labels);
+            let Some(info) = self.actual[&image.namespace].content.get(&blob.digest) else { continue };
+            let missing = missing_labels(&blob.labels, &info.labels);
             if missing.is_empty() && !new {
+                continue;
+            }
+            if self.dry {
+                if !missing.is_empty() {
+                    self.act(report, "update", "blob", &digest);
+                    report.raise(Outcome::Updated);
+                }
                 continue;
             }
             let scope = self.leases.scope(&image.namespace)?;
@@ -150,6 +212,7 @@ impl Work<'_> {
                 )?;
             }
             if !missing.is_empty() {
+                report.change("update", "blob", &digest);
                 scope.label_content(&digest, &missing)?;
                 report.raise(Outcome::Updated);
                 let content = &mut self.actual.get_mut(&image.namespace).expect("looked at").content;
@@ -159,16 +222,50 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Makes sure that no collection took a blob before the lease held it.
-    fn check_present(&self, image: &Wanted) -> Result<(), Failure> {
+    /// Checks that the source can bring an image: without layers' blobs the engine could not unpack what is added.
+    pub(super) fn check_layers(&self, image: &Wanted, missing: &[&ContentRecord]) -> Result<(), Failure> {
+        if image.layers.is_all() || self.can_link(image) {
+            return Ok(());
+        }
+        let added = match missing.first() {
+            Some(blob) => format!("blob {}", blob.digest),
+            None => "a record of the image".to_owned(),
+        };
+        let reason = self.copies.as_deref().unwrap_or("nothing can be linked");
+        let text = format!("the seed has no layers' blobs, and {added} would have to be added: {reason}");
+        Err(Failure::Image(text))
+    }
+
+    /// Keeps what a name of ours stood for, where nobody can say whether a rollback needs it.
+    fn keep_by_digest(&self, image: &Wanted, name: &str) -> Result<(), Failure> {
+        let record = self.actual[&image.namespace].records.get(name);
+        let Some(record) = record.filter(|_| matches!(self.source.previous, Previous::Unknown)) else {
+            return Ok(());
+        };
+        let (Ok(own), Ok(digest)) = (name.parse::<Reference>(), record.target.digest.parse()) else {
+            return Ok(());
+        };
+        let kept = ImageRecord { name: own.with_digest(&digest).to_string(), ..record.clone() };
+        match self.client.scope(&image.namespace).create_image(&kept) {
+            Err(error) if error.code() != Some(Code::AlreadyExists) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that no collection took a blob or a snapshot before the lease held it.
+    fn is_present(&self, image: &Wanted) -> Result<bool, Failure> {
         let scope = self.client.scope(&image.namespace);
-        let present = list_content(&scope, image.blobs.iter().map(|blob| blob.digest))?;
-        match image.blobs.iter().find(|blob| !present.contains_key(&blob.digest)) {
-            None => Ok(()),
-            Some(blob) => {
-                Err(Failure::Image(format!("blob {} was deleted by others during the run", blob.digest)))
+        for blob in &image.blobs {
+            if scope.content_info(&blob.digest.to_string())?.is_none() {
+                return Ok(false);
             }
         }
+        for chain in image.chains.iter().filter(|_| self.can_link(image)) {
+            if scope.stat_snapshot(self.snapshotter(), &chain.to_string())?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Changes one record.
@@ -188,26 +285,21 @@ impl Work<'_> {
                 report.raise(Outcome::Updated);
             }
             Change::Retarget(record) => {
+                self.keep_by_digest(image, name)?;
                 scope.update_image(&record, true)?;
                 report.raise(Outcome::Updated);
+                self.garbage = Some(image.namespace.clone());
             }
             Change::Create(record) => match scope.create_image(&record) {
                 Ok(()) => report.raise(Outcome::Added),
                 // Made by others meanwhile: decided again, with what is there now.
                 Err(error) if error.code() == Some(Code::AlreadyExists) => {
                     let found = scope.list_images(vec![format!("name==\"{name}\"")])?;
-                    let again = crate::desired::change(
-                        name,
-                        image,
-                        &self.source.owner,
-                        found.first(),
-                        self.take_over,
-                    );
+                    let again = desired::change(name, image, found.first(), self.options.take_over);
                     match again {
                         Change::Create(_) => return Err(error.into()),
                         Change::Conflict(digest) => {
-                            self.conflict(name, image, &digest);
-                            report.raise(Outcome::Conflict);
+                            conflict(name, image, &digest, report);
                         }
                         other => return self.apply(image, name, other, report),
                     }
@@ -219,16 +311,11 @@ impl Work<'_> {
     }
 }
 
-/// Checks that the source can bring an image: without layers' blobs the engine could not unpack what is added.
-fn check_layers(image: &Wanted, missing: &[&ContentRecord]) -> Result<(), Failure> {
-    if image.layers.is_all() {
-        return Ok(());
-    }
-    let added = match missing.first() {
-        Some(blob) => format!("blob {}", blob.digest),
-        None => "a record of the image".to_owned(),
-    };
-    Err(Failure::Image(format!("the seed has no layers' blobs, and {added} would have to be added")))
+/// Says that a record is somebody else's.
+fn conflict(name: &str, image: &Wanted, found: &str, report: &mut ImageReport) {
+    let expected = image.target.digest;
+    report.warnings.push(format!("`{name}` is not ours and stays: expected {expected}, found {found}"));
+    report.raise(Outcome::Conflict);
 }
 
 /// Checks that the source's manifest names the blobs that are about to be labelled as its own.
@@ -241,7 +328,7 @@ fn check_manifest(image: &Wanted) -> Result<(), Failure> {
         return Ok(());
     };
     let found = set(layers.iter().chain([&config, &image.target]).map(|blob| blob.digest));
-    let expected = set(image.blobs.iter().map(|blob| blob.digest));
+    let expected = set(image.blobs.iter().map(|blob| blob.digest).chain(image.absent.iter().copied()));
     if found == expected {
         return Ok(());
     }

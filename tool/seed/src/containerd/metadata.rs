@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ociseed_spec::lock::{Content, LayerBlobs, LockedImage, Namespace};
-use ociseed_spec::records::{self, ContentRecord};
+use ociseed_spec::records::{self, ContentRecord, NamedImage};
 
 use super::snapshots::Snapshots;
 use super::{StoreOptions, value};
@@ -26,22 +26,29 @@ pub(super) fn database(
     let newer = options.containerd.version.is_some_and(|version| version.major() >= 2);
     version.put("version", value::signed(if newer { VERSION_2 } else { VERSION_1 }));
     let snapshotter = options.containerd.snapshotter.as_str();
-    for image in &content.images {
-        for namespace in &image.namespaces {
-            let bucket = version.bucket(namespace.as_str());
-            add_image(bucket, image, namespace, owner);
-            add_content(bucket, image, snapshotter, options.blobs);
-        }
+    let places = content.images.iter().flat_map(|image| image.namespaces.iter().map(move |ns| (image, ns)));
+    let by_digest = records::names_by_digest(places.clone().map(named));
+    for ((image, namespace), by_digest) in places.zip(by_digest) {
+        let bucket = version.bucket(namespace.as_str());
+        add_image(bucket, image, by_digest, records::image_labels(namespace.as_str(), image.pin, owner));
+        add_content(bucket, image, snapshotter, options.blobs);
     }
     snapshots.add_records(version, snapshotter);
     root
 }
 
-fn add_image(bucket: &mut Bucket, image: &LockedImage, namespace: &Namespace, owner: &str) {
-    let names = records::record_names(&image.names, namespace.as_str(), &image.manifest.digest);
-    let by_id = (namespace.as_str() == records::CRI_NAMESPACE).then(|| image.config.digest.to_string());
-    let labels = records::image_labels(namespace.as_str(), image.pin, owner);
-    for name in names.into_iter().chain(by_id) {
+fn named<'a>((image, namespace): (&'a LockedImage, &'a Namespace)) -> NamedImage<'a> {
+    let (target, config) = (&image.manifest.digest, Some(&image.config.digest));
+    NamedImage { names: &image.names, namespace: namespace.as_str(), target, config }
+}
+
+fn add_image(
+    bucket: &mut Bucket,
+    image: &LockedImage,
+    by_digest: Vec<String>,
+    labels: BTreeMap<String, String>,
+) {
+    for name in image.names.iter().map(ToString::to_string).chain(by_digest) {
         let record = bucket.bucket("images").bucket(name);
         add_times(record);
         add_labels(record, &labels);
@@ -57,7 +64,7 @@ fn add_content(bucket: &mut Bucket, image: &LockedImage, snapshotter: &str, blob
         if digest == image.config.digest
             && let Some(top) = image.layers.last()
         {
-            labels.insert(snapshot_label(snapshotter), top.chain_id.to_string());
+            labels.insert(records::snapshot_label(snapshotter), top.chain_id.to_string());
         }
         // A blob of several images has the labels of all.
         let record = bucket.bucket("content").bucket("blob").bucket(digest.to_string());
@@ -76,9 +83,4 @@ fn add_labels(record: &mut Bucket, labels: &BTreeMap<String, String>) {
     for (name, value) in labels {
         record.bucket("labels").put(name.as_str(), value.as_str());
     }
-}
-
-/// The label by which garbage collection follows a configuration to the layers' snapshots.
-fn snapshot_label(snapshotter: &str) -> String {
-    format!("containerd.io/gc.ref.snapshot.{snapshotter}")
 }

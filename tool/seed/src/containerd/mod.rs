@@ -5,7 +5,6 @@
 //! unpacking each image; blobs and layers are links to the seed.
 
 mod metadata;
-mod numbers;
 mod place;
 mod snapshots;
 mod value;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ociseed_spec::lock::{Lock, LockedImage, UnpackedLayer};
+use ociseed_spec::containerd_root::{self, Numbers};
+use ociseed_spec::lock::{Engine, Lock, LockedImage, UnpackedLayer};
 use ociseed_spec::{ChainId, Digest, FileMode, TreePath, records};
 use ociseed_tree::{Builder, Claim, Content, Entry, Precedence, Tree};
 
-use super::numbers::Numbers;
 use super::snapshots::Snapshots;
 use super::{StoreOptions, metadata};
 use crate::bolt;
@@ -26,15 +26,18 @@ pub fn medium_store(
     options: StoreOptions<'_>,
 ) -> Tree {
     let mut files = Files::default();
-    root(&mut files, lock, options, "root");
+    root(&mut files, lock, options, containerd_root::SKELETON);
     let numbers = Numbers::of(&lock.content);
     let there = blobs(lock, options);
-    for (digest, number) in numbers.blobs.iter().filter(|(digest, _)| there.contains_key(digest)) {
-        files.link(format!("blobs/{number}"), format!("../../../blobs/sha256/{}", digest.hex()));
+    for (digest, &number) in numbers.blobs.iter().filter(|(digest, _)| there.contains_key(digest)) {
+        files.link(containerd_root::blob(number), format!("../../../blobs/sha256/{}", digest.hex()));
     }
-    for (chain, number) in &numbers.layers {
+    for (chain, &number) in &numbers.layers {
         let tree = layers[chain].tree.hex();
-        files.link(format!("layers/{number}/fs"), format!("../../../../layers/sha256/{tree}"));
+        files.link(
+            format!("{}/fs", containerd_root::layer(number)),
+            format!("../../../../layers/sha256/{tree}"),
+        );
     }
     files.finish()
 }
@@ -49,48 +52,39 @@ pub fn target_store(lock: &Lock, options: StoreOptions<'_>) -> Tree {
     files.directory(root_path, mode::ROOT);
     let (seed_id, seed) = (lock.seed_id(), place(&containerd.seed_dir));
     // Its specifiers begin with a percent sign.
-    let rule = format!("L {} - - - - /{}\n", seed_link(&seed_id), seed.replace('%', "%%"));
-    let name = format!("usr/lib/tmpfiles.d/ociseed-{}.conf", short(&seed_id));
+    let rule = format!("L {} - - - - /{}\n", containerd_root::seed_link(&seed_id), seed.replace('%', "%%"));
+    let name = format!("usr/lib/tmpfiles.d/ociseed-{}.conf", containerd_root::short(&seed_id));
     files.file(name, rule.into_bytes(), 0o644);
     files.finish()
-}
-
-/// Returns what all links to a seed lead through on a target.
-fn seed_link(seed_id: &Digest) -> String {
-    format!("/run/ociseed/seeds/{}", seed_id.hex())
-}
-
-/// Returns so many digits of a seed id that links stay short enough for an inode of ext4, which has room for 59 bytes.
-fn short(seed_id: &Digest) -> String {
-    seed_id.hex()[..16].to_owned()
 }
 
 /// Adds containerd's root at `at`.
 fn root(files: &mut Files, lock: &Lock, options: StoreOptions<'_>, at: &str) {
     let (numbers, snapshots) = (Numbers::of(&lock.content), Snapshots::of(&lock.content));
     let seed_id = lock.seed_id();
-    let alias = format!("io.ociseed.seed.{}", short(&seed_id));
-    files.link(format!("{at}/{alias}"), format!("{}/stores/containerd", seed_link(&seed_id)));
+    let alias = containerd_root::alias(&seed_id);
+    let seed = containerd_root::seed_link(&seed_id);
+    files.link(format!("{at}/{alias}"), format!("{seed}/{}", Engine::Containerd.place()));
 
-    let blob_directory = format!("{at}/io.containerd.content.v1.content/blobs/sha256");
     for digest in blobs(lock, options).keys() {
-        let target = format!("../../../{alias}/blobs/{}", numbers.blobs[digest]);
-        files.link(format!("{blob_directory}/{}", digest.hex()), target);
+        let target = containerd_root::blob_target(&alias, numbers.blobs[digest]);
+        files.link(format!("{at}/{}/{}", containerd_root::BLOBS, digest.hex()), target);
     }
 
     let database = metadata::database(&lock.content, &seed_id.to_string(), &snapshots, options);
-    let bolt_directory = format!("{at}/io.containerd.metadata.v1.bolt");
-    files.directory(bolt_directory.clone(), mode::PLUGIN);
-    files.file(format!("{bolt_directory}/meta.db"), bolt::encode(&database), 0o644);
+    let metadata = format!("{at}/{}", containerd_root::METADATA);
+    files.directory(metadata.clone(), mode::PLUGIN);
+    let file = format!("{metadata}/{}", containerd_root::METADATA_FILE);
+    files.file(file, bolt::encode(&database), 0o644);
 
-    let snapshotter =
-        format!("{at}/io.containerd.snapshotter.v1.{}", options.containerd.snapshotter.as_str());
+    let snapshotter = containerd_root::snapshotter(options.containerd.snapshotter.as_str());
+    let snapshotter = format!("{at}/{snapshotter}");
     files.directory(snapshotter.clone(), mode::SNAPSHOTS);
     files.directory(format!("{snapshotter}/snapshots"), mode::SNAPSHOTS);
     let database = bolt::encode(&snapshots.database());
     files.file(format!("{snapshotter}/metadata.db"), database, mode::SNAPSHOTS_FILE);
     for (id, snapshot) in snapshots.with_ids() {
-        let target = format!("../../{alias}/layers/{}", numbers.layers[&snapshot.chain]);
+        let target = containerd_root::snapshot_target(&alias, numbers.layers[&snapshot.chain]);
         files.link(format!("{snapshotter}/snapshots/{id}"), target);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ociseed_spec::ChainId;
 use ociseed_spec::lock::{Content, Namespace};
+use ociseed_spec::records::DIRECTORY_LABEL;
 
 use super::value;
 use crate::bolt::Bucket;
@@ -86,13 +87,14 @@ impl<'a> Snapshots<'a> {
 
     /// Adds the records of the snapshotter `name` to the namespaces of `meta.db`.
     pub(super) fn add_records(&self, version: &mut Bucket, name: &str) {
-        for snapshot in &self.0 {
+        for (id, snapshot) in self.with_ids() {
             let chain = snapshot.chain.to_string();
             let parent = self.parent(snapshot).map(|(_, parent)| parent.chain.to_string());
             let all = version.bucket(snapshot.namespace.as_str()).bucket("snapshots").bucket(name);
             all.set_sequence(snapshot.number);
             let record = all.bucket(chain.as_str());
             record.put("createdat", value::epoch());
+            record.bucket("labels").put(DIRECTORY_LABEL, id.to_string());
             record.put("name", snapshot.key());
             record.put("updatedat", value::epoch());
             if let Some(parent) = parent {

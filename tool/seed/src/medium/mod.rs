@@ -18,7 +18,7 @@ fn layer_path(tree: &Digest) -> TreePath {
 
 /// The directory of a store.
 fn store_path(engine: Engine) -> TreePath {
-    path(&format!("stores/{}", engine.as_str()))
+    path(&engine.place())
 }
 
 fn path(text: &str) -> TreePath {
