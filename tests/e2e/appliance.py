@@ -70,14 +70,16 @@ def verity_disk(image, mount=SEED_MOUNT):
 
 class Appliance:
     """All its files lie in one directory. Units are files: they are installed and, if they say by what, enabled. Archives are
-    unpacked into its root, files are put there. Its disk takes so many writes a second, if that is said."""
+    unpacked into its root, files are put there. `others` are images of further disks, read-only, behind those of the seed.
+    Its disk takes so many writes a second, if that is said."""
 
     def __init__(
-        self, directory, *, seed=None, init="plain", units=(), files=None, archives=(), size="1G", memory=1024,
+        self, directory, *, seed=None, others=(), init="plain", units=(), files=None, archives=(), size="1G", memory=1024,
         kernel_arguments=(),
     ):  # fmt: skip
         self.directory = directory
         self.seed = seed
+        self.others = others
         self.init = init
         self.memory = memory
         self.kernel_arguments = kernel_arguments
@@ -97,13 +99,13 @@ class Appliance:
         userland.write_disk(self.disk, size)
         shutil.rmtree(tree)
 
-    def boot(self, script, *, before="", kill_at=None, patience=guest_base.PATIENCE):
+    def boot(self, script, *, before="", kill_at=None, kill_after=0, patience=guest_base.PATIENCE):
         """Boots, has a shell run the script once containerd answers, and powers off; returns the console.
 
         `before` is run before containerd starts, by the plain init; for systemd there are units. A command that fails, in
-        either, is a failure here. At a line with the pattern `kill_at` the power is cut.
+        either, is a failure here. So many seconds after a line with the pattern `kill_at` the power is cut.
         """
-        console = guest_base.watch(self.command(script, before=before), patience, kill_at)
+        console = guest_base.watch(self.command(script, before=before), patience, kill_at, kill_after)
         if kill_at is None and not ("script-ended" in console.marks and console.powered_off):
             raise AssertionError(f"the appliance failed; its console:\n{console.text}")
         return console
@@ -135,7 +137,7 @@ class Appliance:
             disks.append(guest_base.Disk(self.seed.path, read_only=True))
             if self.seed.verity:
                 disks.append(guest_base.Disk(self.seed.verity.hashes, read_only=True))
-        return disks
+        return [*disks, *(guest_base.Disk(image, read_only=True) for image in self.others)]
 
     def _initramfs(self, script, before):
         modules, names = guest_base.module_members(MODULES)

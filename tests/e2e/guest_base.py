@@ -112,24 +112,35 @@ def boot(initramfs, disks, *, memory, arguments=(), patience=PATIENCE, kill_at=N
     return watch(command(initramfs, disks, memory, arguments), patience, kill_at)
 
 
-def watch(words, patience, kill_at=None):
-    """Runs a command whose output is a console; fails if that does not end as it was meant to."""
+def watch(words, patience, kill_at=None, kill_after=0):
+    """Runs a command whose output is a console; fails if that does not end as it was meant to.
+
+    It is killed so many seconds after the first line with the pattern `kill_at`, or, if that is a tuple, with the last of
+    these patterns, each behind the one before it. What it says until then is kept.
+    """
+    ahead = list((kill_at,) if isinstance(kill_at, str) else kill_at or ())
     console, begun = Console(), time.monotonic()
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(words, **pipes)
     late = threading.Event()
     timer = threading.Timer(patience, lambda: (late.set(), process.kill()))
+    cut = threading.Timer(kill_after, process.kill)
     timer.start()
     try:
         for line in process.stdout:
             line = line.decode(errors="replace").rstrip("\r\n")
             console.add(line, time.monotonic() - begun, process)
-            if kill_at is not None and not console.killed and re.search(kill_at, line):
-                process.kill()
+            if not ahead or not re.search(ahead[0], line):
+                continue
+            del ahead[0]
+            if not ahead:
+                # Without another thread where that is not needed: each millisecond the guest goes on.
+                cut.start() if kill_after else process.kill()
                 console.killed = True
         code = process.wait()
     finally:
         timer.cancel()
+        cut.cancel()
         process.kill()
         process.wait()
         process.stdout.close()

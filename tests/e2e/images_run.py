@@ -28,8 +28,9 @@ class Run(NamedTuple):
 
 def load(containerd, *arguments, expect=0):
     """Runs the loader against an engine; it must end as expected."""
+    state = ["--state-dir", containerd.directory / "ociseed-state"]
     command = [rig.BINARIES / "ociseed-loader", "run", "--address", containerd.socket, "--json"]
-    result = rig.run([*command, "--run-dir", containerd.directory / "run", *arguments], check=False, timeout=300)
+    result = rig.run([*command, "--run-dir", containerd.directory / "run", *state, *arguments], check=False, timeout=300)
     if result.returncode != expect:
         raise AssertionError(f"{command} ended with {result.returncode}, not {expect}:\n{result.stderr}")
     return Run(result.returncode, json.loads(result.stdout), result.stderr)

@@ -17,6 +17,7 @@ import rig
 
 LOADER = rig.BINARIES / "ociseed-loader"
 OWNER = "io.ociseed.seed"
+ADOPTED = "io.ociseed.adopted"
 PINNED = "io.cri-containerd.pinned"
 MANAGED = "io.cri-containerd.image"
 # The calls of a run that finds nothing to do: they only read.
@@ -26,8 +27,10 @@ READS = {
     "containerd.services.content.v1.Content/ListStatuses",
     "containerd.services.content.v1.Content/Read",
     "containerd.services.images.v1.Images/List",
+    "containerd.services.introspection.v1.Introspection/Plugins",
     "containerd.services.leases.v1.Leases/List",
     "containerd.services.namespaces.v1.Namespaces/List",
+    "containerd.services.snapshots.v1.Snapshots/List",
     "containerd.services.version.v1.Version/Version",
 }
 
@@ -64,6 +67,7 @@ class LoaderCase(unittest.TestCase):
         self.addCleanup(rig.run, ["rm", "-rf", "--", self.directory])
         self.seed = self.directory / "seed"
         self.archives = self.directory / "archives"
+        self.state = self.directory / "state"
         self.engine = self.enterContext(self.new_engine())
 
     def new_engine(self):
@@ -71,15 +75,15 @@ class LoaderCase(unittest.TestCase):
 
     # Running it
 
-    def command(self, *arguments, source=None, json_report=True):
+    def command(self, *arguments, source=None, json_report=True, command="run"):
         source = source or ["--seed", self.seed]
         report = ["--json"] if json_report else []
-        places = ["--address", self.engine.socket, "--run-dir", self.directory / "run"]
-        return [LOADER, "run", *source, *places, *report, *arguments]
+        places = ["--address", self.engine.socket, "--run-dir", self.directory / "run", "--state-dir", self.state]
+        return [LOADER, command, *source, *places, *report, *arguments]
 
-    def load(self, *arguments, source=None, expect=0):
+    def load(self, *arguments, source=None, expect=0, command="run"):
         start = time.monotonic()
-        result = rig.run(self.command(*arguments, source=source), check=False)
+        result = rig.run(self.command(*arguments, source=source, command=command), check=False)
         seconds = time.monotonic() - start
         if expect is not None:
             self.assertEqual(result.returncode, expect, result.stderr)
@@ -90,11 +94,17 @@ class LoaderCase(unittest.TestCase):
     def load_archives(self, *arguments, expect=0):
         return self.load(*arguments, source=["--archives", self.archives], expect=expect)
 
+    def cut_power(self):
+        """What the loader noted is of an earlier boot now, and nobody said how that ended: as after a power cut."""
+        file = self.state / "state.json"
+        saved = json.loads(file.read_text())
+        file.write_text(json.dumps(saved | {"boot": "an earlier one", "state": "changed"}))
+
     @contextlib.contextmanager
-    def loading(self, *arguments):
+    def loading(self, *arguments, **options):
         """The loader in the background; ended if the test does not."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(self.command(*arguments), text=True, **pipes)
+        process = subprocess.Popen(self.command(*arguments, **options), text=True, **pipes)
         try:
             yield process
         finally:

@@ -1,7 +1,8 @@
 """tests/failures.tsv: what must happen to each row of the table of failures, on each engine.
 
-A test observes a row and hands it in; a last test compares. A row that nobody observed is an empty cell, which is as
-bad as a wrong one. What was observed is also written to the file that OCISEED_E2E_OBSERVED names, or to /scratch.
+A test observes a row, hands it to OBSERVED and compares; a last test (test_loader_table) looks that all rows were. A row that
+nobody observed is an empty cell, which is as bad as a wrong one. What was observed is also written to the file that
+OCISEED_E2E_OBSERVED names, or to /scratch.
 """
 
 import os
@@ -65,6 +66,10 @@ class Observations:
             raise AssertionError(f"{row} was observed twice")
         self.seen[row] = observed
 
+    def expected(self, row):
+        found = rows_for(self.engine, self.version).get(row)
+        return found.expected if found else "(no row)"
+
     def compare(self):
         """Returns what differs from the table, and writes what was observed."""
         table = rows_for(self.engine, self.version)
@@ -80,3 +85,6 @@ class Observations:
         with file.open("a", encoding="utf-8") as out:
             out.writelines(lines)
         return problems
+
+
+OBSERVED = Observations("containerd", rig.installed_containerd())

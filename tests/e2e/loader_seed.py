@@ -170,6 +170,11 @@ class Image:
         head, _, last = repository.rpartition("/")
         return f"{head}/{last.split(':')[0]}@{self.digest}"
 
+    @property
+    def records(self):
+        """The names of its records in CRI's namespace, where no other image shares a manifest or a configuration with it."""
+        return [*self.names, self.by_digest, self.config.digest]
+
     def locked(self):
         layers, parent = [], None
         for layer, blob in zip(self.layers, self.layer_blobs, strict=True):
@@ -336,7 +341,8 @@ def _write_layers(directory, images):
         for layer, locked in zip(image.layers, image.locked()["layers"], strict=True):
             stage = directory / "layers/sha256/stage"
             stage.mkdir(parents=True)
-            with tarfile.open(fileobj=io.BytesIO(layer.tar)) as tar:
+            # Not even an end of the archive is in an empty file.
+            with tarfile.open(fileobj=io.BytesIO(layer.tar or bytes(1024))) as tar:
                 # Debian 12's tarfile trusts everybody, and knows no word for it.
                 tar.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
                 tar.extractall(stage)

@@ -140,7 +140,7 @@ class PlaceCase(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.parent)), [])
         self.assertFalse(self.state.exists())
         left = sorted(os.listdir(self.run_dir)) if self.run_dir.exists() else []
-        self.assertLessEqual(set(left), {"lock", "place.json", "media"})
+        self.assertLessEqual(set(left), {"lock", "place.json", "run.json", "media"})
         if "media" in left:
             self.assertEqual(os.listdir(self.run_dir / "media"), [])
 

@@ -23,7 +23,12 @@ class Found(NamedTuple):
 
 def inside(engine, image, argv=(PROBE,), **options):
     """Runs the probe in a container of an engine; () as `argv` for an image whose entrypoint is the probe."""
-    return parse(engine.run_container(image, argv, **options).stdout)
+    for _ in range(3):
+        output = engine.run_container(image, argv, **options).stdout
+        # On a busy machine engines lose now and then what a container printed that has ended; the probe prints always.
+        if output:
+            break
+    return parse(output)
 
 
 def parse(output):

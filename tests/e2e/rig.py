@@ -12,6 +12,7 @@ All engines have `version`, `load`, `images` and `run_container`; what only one 
 
 import functools
 import os
+import unittest
 from pathlib import Path
 
 from engine_base import (
@@ -45,6 +46,8 @@ __all__ = [
     "installed_containerd",
     "kill_and_wait",
     "mounts_below",
+    "newest_alone",
+    "oldest_and_newest",
     "processes_of",
     "run",
     "scratch_directory",
@@ -59,6 +62,17 @@ BINARIES = Path("/opt/ociseed/bin")
 SUITE = os.environ.get("OCISEED_SUITE", "")
 IS_NEWEST = SUITE == "forky"
 INPUTS = Path("/inputs")
+
+
+def newest_alone(loader, tests, pattern):
+    """The `load_tests` of a module whose tests run in one suite, as the engine's version has no part in them; not so in
+    tests/soak."""
+    return tests if IS_NEWEST or os.environ.get("OCISEED_SOAK") else unittest.TestSuite()
+
+
+def oldest_and_newest(loader, tests, pattern):
+    """The `load_tests` of a module about what engines have always done: what the ends agree on holds in between."""
+    return tests if IS_NEWEST or SUITE == "bookworm" else unittest.TestSuite()
 
 
 def engines():

@@ -162,8 +162,13 @@ if OLD:
     del Disks.test_an_image_of_mkfs_erofs_of_the_same_tree_is_the_same_to_the_kernel
 else:
     del Disks.test_old_utilities_are_known_to_refuse_zstd
+if not rig.IS_NEWEST:
+    del Disks.test_whoever_makes_them_they_have_the_same_bytes
 if not guest_base.IN_THIS_SUITE:
     del Disks.test_compressed_files_are_the_same_to_linux_6_1
+
+
+load_tests = rig.oldest_and_newest
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import unittest
 
 import loader_seed as seed
 import rig
-from loader_case import MANAGED, OWNER, PINNED, LoaderCase, image
+from loader_case import ADOPTED, MANAGED, OWNER, PINNED, LoaderCase, image
 
 GOLDEN = rig.SOURCE / "tests/golden/loader/report.json"
 
@@ -22,12 +22,14 @@ class Loads(LoaderCase):
             self.assert_right(one)
             self.assert_runs(one)
         records = self.engine.images()
-        for name in [*web.names, web.by_digest]:
+        for name in web.records:
             self.assertEqual(records[name].digest, web.digest)
             self.assertEqual(records[name].media_type, seed.MANIFEST)
             expected = {OWNER: seed.seed_id([web, db]), MANAGED: "managed", PINNED: "pinned"}
             self.assertEqual(records[name].labels, expected)
-        self.assertEqual(records[db.name].labels, {OWNER: seed.seed_id([web, db]), MANAGED: "managed"})
+        for name in db.records:
+            self.assertEqual(records[name].labels, {OWNER: seed.seed_id([web, db]), MANAGED: "managed"})
+        self.assertEqual(set(records), {*web.records, *db.records})
         self.assert_nothing_left()
         # A blob that two images share is sent once.
         self.assertEqual(run.report["copied"], sum(blob.size for blob in {*web.blobs, *db.blobs}))
@@ -42,7 +44,15 @@ class Loads(LoaderCase):
         self.assertEqual({run.outcome(one.name) for one in images}, {"settled"})
         self.assertEqual(run.writes, {})
         self.assertEqual(run.report["copied"], 0)
-        self.assertEqual(run.report["read-back"], sum(blob.size for blob in {b for one in images for b in one.blobs}))
+        self.assertEqual(run.report["read-back"], 0)
+        # Only the first run of a later boot hashes what is there, unless the system went down in good order.
+        everything = sum(blob.size for blob in {b for one in images for b in one.blobs})
+        for cut, hashed in ((True, everything), (False, 0)):
+            if cut:
+                self.cut_power()
+            run = self.load()
+            self.assertEqual((run.report["read-back"], run.writes), (hashed, {}))
+        self.assertEqual(self.load("--read-back").report["read-back"], everything)
         self.assertEqual(self.settled_write_bytes() - before, 0)
 
     def test_labels_let_garbage_collection_follow(self):
@@ -111,12 +121,50 @@ class Loads(LoaderCase):
         found = tuple(map(int, re.match(r"v?(\d+)\.(\d+)\.(\d+)", run.report["engine"]["version"]).groups()))
         self.assertEqual(found, self.engine.version)
         size = sum(blob.size for blob in web.blobs)
-        lines = run.log.splitlines()
-        bytes_moved = f"copied={size} present=0"
+        lines = [line for line in run.log.splitlines() if not line.startswith("step ")]
+        bytes_moved = f"linked=0 copied={size} present=0"
+        reason = "the seed is in host form, which has no stores"
+        self.assertEqual(run.report["copies"], reason)
+        self.assertEqual(lines.pop(0), f"warning: nothing can be linked, so blobs are copied: {reason}")
         self.assertEqual(lines[0], f"added name={web.name} namespace=k8s.io digest={web.digest} {bytes_moved}")
-        outcomes = "settled=0 updated=0 repaired=0 added=1 conflict=0 failed=0"
+        outcomes = "settled=0 updated=0 repaired=0 added=1 conflict=0 failed=0 removed=0"
         self.assertRegex(lines[1], rf"^done {outcomes} {bytes_moved} seconds=\d+\.\d\d\d$")
         self.assertEqual(len(lines), 2)
+
+
+class Shared(LoaderCase):
+    """Images of one seed that could have one record: it is the first one's in the lock, and a second run agrees."""
+
+    def assert_agreed(self, record, expected, owner):
+        for attempt in range(2):
+            found = self.engine.images()[record]
+            self.assertEqual(found.digest, expected.digest)
+            pin = {PINNED: "pinned"} if expected.pin else {}
+            self.assertEqual(found.labels, {OWNER: owner, MANAGED: "managed", **pin})
+            self.assertEqual(self.load().writes, {}, attempt)
+
+    def test_a_configuration_of_two_manifests(self):
+        compressed = image("docker.io/library/a:1", critical=False)
+        plain_layers = [seed.Layer(layer.tar, compressed=False) for layer in compressed.layers]
+        plain = seed.Image("docker.io/library/b:1", plain_layers, pin=False)
+        self.assertEqual(compressed.config.digest, plain.config.digest)
+        seed.write_seed(self.seed, [plain, compressed])
+        # The second in the lock is critical, so it is loaded first.
+        run = self.load()
+        self.assertEqual([one["name"] for one in run.report["images"]], [plain.name, compressed.name])
+        self.assert_agreed(plain.config.digest, compressed, seed.seed_id([plain, compressed]))
+        self.assertEqual(set(self.engine.images()), {*plain.records, *compressed.records})
+        for one in (plain, compressed):
+            self.assert_runs(one)
+
+    def test_a_manifest_with_and_without_a_pin(self):
+        pinned = image("docker.io/library/web:1")
+        free = image("docker.io/library/web:2", pin=False)
+        seed.write_seed(self.seed, [free, pinned])
+        self.load()
+        for record in (pinned.config.digest, pinned.by_digest):
+            self.assert_agreed(record, pinned, seed.seed_id([free, pinned]))
+        self.assertNotIn(PINNED, self.engine.images()[free.name].labels)
 
 
 class Updates(LoaderCase):
@@ -161,12 +209,14 @@ class Foreign(LoaderCase):
         run = self.load()
         self.assertEqual(run.outcome(ours.name), "conflict")
         digests = f"expected {ours.digest}, found {theirs.digest}"
-        self.assertIn(f"warning: `{ours.name}` in `k8s.io` is not ours and stays: {digests}\n", run.log)
+        where = f"warning: `{ours.name}` in `k8s.io`: "
+        self.assertIn(f"{where}`{ours.name}` is not ours and stays: {digests}\n", run.log)
         record = self.engine.images()[ours.name]
         self.assertEqual((record.digest, record.labels["user.example/note"]), (theirs.digest, "mine"))
         self.assertNotIn(OWNER, record.labels)
         # By digest the seed's image is there all the same.
-        self.assertEqual(self.engine.images()[ours.by_digest].digest, ours.digest)
+        for name in ours.records[1:]:
+            self.assertEqual(self.engine.images()[name].digest, ours.digest)
         again = self.load()
         self.assertEqual((again.outcome(ours.name), again.writes), ("conflict", {}))
 
@@ -194,7 +244,8 @@ class Foreign(LoaderCase):
         self.assertEqual(run.report["copied"], 0)
         labels = self.engine.images()[web.name].labels
         self.assertEqual((labels["user.example/note"], labels[PINNED]), ("mine", "pinned"))
-        self.assertEqual(labels[OWNER], seed.seed_id([web]))
+        self.assertEqual((labels[OWNER], labels[ADOPTED]), (seed.seed_id([web]), "true"))
+        self.assertNotIn(ADOPTED, self.engine.images()[web.by_digest].labels)
 
     def test_nothing_of_others_changes(self):
         # No blob in common: one that is ours too gets our labels.
@@ -222,6 +273,9 @@ class Foreign(LoaderCase):
                     name, *words = line.split()
                     found[namespace, kind[0], name] = [sorted(word.split(",")) for word in words]
         return found
+
+
+load_tests = rig.oldest_and_newest
 
 
 if __name__ == "__main__":

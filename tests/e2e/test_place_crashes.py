@@ -1,22 +1,14 @@
 """`ociseed-loader place` killed at every call that changes something: the engine finds nothing or all, and the next one ends right."""
 
-import collections
 import os
-import signal
 import unittest
 
+import kill_points
 import loader_seed as seed
 import rig
-from build_case import calls_of
 from place_case import DATABASE, PlaceCase, all_but_whiteouts, erofs, tree_of
 
-OPENING = ("open", "openat", "openat2", "creat")
-CHANGING = (
-    *("write", "writev", "pwrite64", "copy_file_range", "sendfile", "ftruncate", "fallocate", "ioctl", "flock"),
-    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
-    *("mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "utimensat"),
-    *("fsync", "fdatasync", "syncfs", "mount", "umount2"),
-)
+RENAMES = ("renameat", "renameat2")
 
 
 class Kills(PlaceCase):
@@ -27,7 +19,6 @@ class Kills(PlaceCase):
 
     def setUp(self):
         super().setUp()
-        self.hit = collections.Counter()
         # What strace makes the kernel refuse besides.
         self.faults = []
 
@@ -45,40 +36,65 @@ class Kills(PlaceCase):
             (self.root / "lost+found").mkdir(parents=True)
 
     def points(self, source):
-        """Where to kill: (call, which one of its thread)."""
-        trace = self.directory / "trace"
-        tracer = ["strace", "-qq", "-f", "-o", trace, "-e", f"trace={','.join((*CHANGING, *OPENING))}", *self.faults]
-        self.place(source=source, tracer=tracer)
-        calls = [call for call in calls_of(trace) if call.name in CHANGING or call.creates()]
-        return sorted({(call.name, call.number) for call in calls})
-
-    def kill_everywhere(self, kind, source=None, but=()):
-        self.reset(kind)
-        points = [point for point in self.points(source) if point not in but]
-        undisturbed = tree_of(self.root)
-        self.assertLessEqual(self.expected.items(), undisturbed.items())
-        for point in points:
-            with self.subTest(kind=kind, point=point):
-                self.reset(kind)
-                self.kill(point, source)
-                # The engine goes by its database; where that is there, all that it names is.
-                if (self.root / DATABASE / "meta.db").exists():
-                    found = tree_of(self.root)
-                    self.assertLessEqual(self.expected.items(), found.items())
-                self.place(source=source)
-                self.assertEqual(tree_of(self.root), undisturbed)
-                self.assert_nothing_left()
-                self.assertTrue((self.link / "seed.json").exists())
-        print(f"\nplace, {kind}: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
-        self.assertEqual(self.hit.total(), len(points))
+        found = kill_points.points(self.command(source=source), self.directory / "trace", tracer=self.faults)
+        # strace does one thing only to each kind of call.
+        return [point for point in found if not any(f"inject={point.call}:" in fault for fault in self.faults)]
 
     def kill(self, point, source):
-        name, number = point
-        tracer = ["strace", "-qq", "-f", "-o", "/dev/null", *(self.faults if name != "mount" else [])]
-        tracer += ["-e", f"inject={name}:signal=KILL:when={number}"]
-        result = rig.run([*tracer, *self.command(source=source)], check=False)
-        if result.returncode == -signal.SIGKILL or result.returncode == 128 + signal.SIGKILL:
-            self.hit[name] += 1
+        return kill_points.kill(self.command(source=source), point, self.directory / "trace", tracer=self.faults)
+
+    def kill_at_each(self, kind, points, prepare, source, check):
+        """Kills it at each of some points, and looks at what there is then and behind the next one."""
+        missed = []
+        for point in points:
+            with self.subTest(kind=kind, point=str(point)):
+                prepare()
+                if not self.kill(point, source):
+                    missed.append(str(point))
+                check()
+                self.assert_nothing_left()
+        print(f"\nplace, {kind}: {len(points) - len(missed)} of {len(points)} killed", flush=True)
+        self.assertEqual(missed, [])
+
+    def kill_everywhere(self, kind, source=None):
+        self.reset(kind)
+        points = self.points(source)
+        undisturbed = tree_of(self.root)
+        self.assertLessEqual(self.expected.items(), undisturbed.items())
+
+        def check():
+            # The engine goes by its database; where that is there, all that it names is.
+            if (self.root / DATABASE / "meta.db").exists():
+                self.assertLessEqual(self.expected.items(), tree_of(self.root).items())
+            self.place(source=source)
+            self.assertEqual(tree_of(self.root), undisturbed)
+            self.assertTrue((self.link / "seed.json").exists())
+
+        self.kill_at_each(kind, points, lambda: self.reset(kind), source, check)
+
+    def kill_again(self, source, undisturbed):
+        """Kills the first one at its last rename, and then the next one, which tidies up and goes on, everywhere."""
+        self.reset("foreign")
+        last = [point for point in self.points(None) if point.call in RENAMES][-1]
+        self.reset("foreign")
+        self.assertTrue(self.kill(last, None))
+        again = rig.scratch_directory("again") / "var"
+        self.addCleanup(rig.run, ["rm", "-rf", "--", again.parent])
+        rig.run(["cp", "-a", self.parent, again])
+
+        def prepare():
+            rig.run(["rm", "-rf", self.parent, self.run_dir, self.state])
+            rig.run(["cp", "-a", again, self.parent])
+
+        prepare()
+        points = self.points(source)
+
+        def check():
+            self.place(source=source)
+            self.assertEqual(tree_of(self.root), undisturbed)
+
+        self.kill_at_each("after a kill", points, prepare, source, check)
+        return last, points
 
     def test_a_root_that_is_not_there(self):
         self.kill_everywhere("absent")
@@ -105,23 +121,18 @@ class Kills(PlaceCase):
             self.link.parent.mkdir(parents=True)
             self.link.symlink_to(self.seed)
 
+        def check():
+            self.assertIn(os.readlink(self.link), [str(self.seed), str(other)])
+            self.place(source=other)
+            self.assertEqual(os.readlink(self.link), str(other))
+
         prepare()
-        points = self.points(other)
-        for point in points:
-            with self.subTest(point=point):
-                prepare()
-                self.kill(point, other)
-                self.assertIn(os.readlink(self.link), [str(self.seed), str(other)])
-                self.place(source=other)
-                self.assertEqual(os.readlink(self.link), str(other))
-                self.assert_nothing_left()
-        print(f"\nplace, another link: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
-        self.assertEqual(self.hit.total(), len(points))
+        self.kill_at_each("another link", self.points(other), prepare, other, check)
 
     def test_from_an_image_file_by_a_loop_device(self):
-        # As a kernel does that mounts no files; where a mount is killed, only the first, which then needs no device.
+        # As a kernel does that mounts no files.
         self.faults = ["-e", "inject=mount:error=ENOTBLK:when=1"]
-        self.kill_everywhere("absent", erofs(self.seed, self.directory / "seed.erofs"), but=[("mount", 2)])
+        self.kill_everywhere("absent", erofs(self.seed, self.directory / "seed.erofs"))
 
     def test_another_seed_is_placed_by_the_next_one(self):
         """As after an update of the OS: what the killed one placed does not fit beside the other seed's store."""
@@ -134,77 +145,35 @@ class Kills(PlaceCase):
         self.assertFalse(self.expected.items() <= undisturbed.items())
         self.reset("foreign")
         points = self.points(None)
-        for point in points:
-            with self.subTest(point=point):
-                self.reset("foreign")
-                self.kill(point, None)
-                complete = (self.root / DATABASE / "meta.db").exists()
-                found = self.place(source=other).engine
-                self.assertEqual((found["outcome"], found["reason"] is None), ("kept", False) if complete else ("placed", True))
-                if complete:
-                    self.assertLessEqual(self.expected.items(), tree_of(self.root).items())
-                else:
-                    self.assertEqual(tree_of(self.root), undisturbed)
-                self.assert_nothing_left()
-        print(f"\nplace, another seed: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
-        self.assertEqual(self.hit.total(), len(points))
+
+        def check():
+            complete = (self.root / DATABASE / "meta.db").exists()
+            found = self.place(source=other).engine
+            self.assertEqual((found["outcome"], found["reason"] is None), ("kept", False) if complete else ("placed", True))
+            if complete:
+                self.assertLessEqual(self.expected.items(), tree_of(self.root).items())
+            else:
+                self.assertEqual(tree_of(self.root), undisturbed)
+
+        self.kill_at_each("another seed", points, lambda: self.reset("foreign"), None, check)
 
     def test_another_seed_is_placed_after_one_that_was_killed_taking_back(self):
         other = self.directory / "other seed"
         seed.write_medium(other, self.images[:1])
         self.reset("foreign")
         self.place(source=other)
-        undisturbed = tree_of(self.root)
-        self.reset("foreign")
-        last = max(point for point in self.points(None) if point[0] in ("renameat", "renameat2"))
-        self.reset("foreign")
-        self.kill(last, None)
-        again = rig.scratch_directory("again") / "var"
-        self.addCleanup(rig.run, ["rm", "-rf", "--", again.parent])
-        rig.run(["cp", "-a", self.parent, again])
-        points = self.points(other)
-        self.assertGreater(len([point for point in points if point[0] == last[0]]), last[1])
-        self.hit.clear()
-        for point in points:
-            with self.subTest(point=point):
-                rig.run(["rm", "-rf", self.parent, self.run_dir, self.state])
-                rig.run(["cp", "-a", again, self.parent])
-                self.kill(point, other)
-                self.place(source=other)
-                self.assertEqual(tree_of(self.root), undisturbed)
-                self.assert_nothing_left()
-        print(f"\nplace, another seed again: {self.hit.total()} of {len(points)} killed: {dict(sorted(self.hit.items()))}", flush=True)
-        self.assertEqual(self.hit.total(), len(points))
+        last, points = self.kill_again(other, tree_of(self.root))
+        # It takes back what the first one moved in.
+        self.assertGreater(len([point for point in points if point.call == last.call]), last.number)
 
     def test_what_a_killed_one_left_is_killed_again(self):
         """A `place` that tidies up and goes on is killed as well."""
         self.reset("foreign")
-        points = self.points(None)
-        undisturbed = tree_of(self.root)
-        rename = max(number for name, number in points if name in ("renameat", "renameat2"))
-        name = next(name for name, number in points if name in ("renameat", "renameat2") and number == rename)
-        self.reset("foreign")
-        self.kill((name, rename), None)
-        again = rig.scratch_directory("again") / "var"
-        self.addCleanup(rig.run, ["rm", "-rf", "--", again.parent])
-        rig.run(["cp", "-a", self.parent, again])
-        seconds = self.points(None)
-        self.hit.clear()
-        for point in seconds:
-            with self.subTest(point=point):
-                rig.run(["rm", "-rf", self.parent, self.run_dir, self.state])
-                rig.run(["cp", "-a", again, self.parent])
-                self.kill(point, None)
-                self.place()
-                self.assertEqual(tree_of(self.root), undisturbed)
-                self.assert_nothing_left()
-        print(f"\nplace, after a kill: {self.hit.total()} of {len(seconds)} killed: {dict(sorted(self.hit.items()))}", flush=True)
-        self.assertEqual(self.hit.total(), len(seconds))
+        self.place()
+        self.kill_again(None, tree_of(self.root))
 
 
-def load_tests(loader, tests, pattern):
-    """The loader is the same program in every suite."""
-    return tests if rig.IS_NEWEST else unittest.TestSuite()
+load_tests = rig.newest_alone
 
 
 if __name__ == "__main__":

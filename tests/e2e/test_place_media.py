@@ -205,9 +205,7 @@ def escaped(path):
     return str(path).replace(" ", "\\040")
 
 
-def load_tests(loader, tests, pattern):
-    """The loader is the same program in every suite."""
-    return tests if rig.IS_NEWEST else unittest.TestSuite()
+load_tests = rig.newest_alone
 
 
 if __name__ == "__main__":

@@ -406,5 +406,8 @@ class Comparison(unittest.TestCase):
         self.assertEqual(probe.in_order([b"a-b", b"a/b", b"", b"a"]), [b"", b"a", b"a/b", b"a-b"])
 
 
+load_tests = rig.oldest_and_newest
+
+
 if __name__ == "__main__":
     unittest.main()

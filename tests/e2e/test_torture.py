@@ -158,5 +158,8 @@ class Torture(test_probe.Case):
         self.in_each_engine("said", check)
 
 
+load_tests = rig.oldest_and_newest
+
+
 if __name__ == "__main__":
     unittest.main()

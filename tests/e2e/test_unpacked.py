@@ -276,5 +276,8 @@ if not guest_base.IN_THIS_SUITE:
     del Unpacked.test_a_medium_has_the_same_in_linux_6_1
 
 
+load_tests = rig.oldest_and_newest
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -216,5 +216,8 @@ class Stores(unittest.TestCase):
         self.assert_differs_by_the_rules(rig.Podman())
 
 
+load_tests = rig.oldest_and_newest
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -173,13 +173,17 @@ skip_without_roots() {
 # Runs the unittest tests of a directory ($2, below tests) in the root of a suite ($1); further arguments go to enter.
 # The counts reach tests/run through a file that is bound in, since nothing else that is written inside remains.
 run_python_tests() {
-    local suite=$1 directory=$2 counts status=0 names=()
+    local suite=$1 directory=$2 counts status=0 names=() name soak=()
     shift 2
     say "--- $suite: tests/$directory"
     counts=$(mktemp)
     if [[ $directory == e2e ]]; then read -ra names <<<"${OCISEED_TESTS-}"; fi
+    # Set by tests/soak, or by hand.
+    for name in OCISEED_SOAK OCISEED_SOAK_SEED; do
+        if [[ -n ${!name-} ]]; then soak+=(--env "$name=${!name}"); fi
+    done
     "$OCISEED_SRC/tests/rig/enter" "$suite" --no-network --cwd /scratch --bind "$OCISEED_SRC:/src:ro" "$@" \
-        --bind "$counts:/counts" --env "OCISEED_SUITE=$suite" --env "CI=${CI-}" -- \
+        --bind "$counts:/counts" --env "OCISEED_SUITE=$suite" --env "CI=${CI-}" "${soak[@]}" -- \
         python3 -B /src/tests/rig/run-tests.py "/src/tests/$directory" /counts "${names[@]}" || status=$?
     # A run that ended before it counted is a failure of its own.
     if [[ $status != 0 ]] && ! grep -q '^failed [1-9]' "$counts"; then echo "failed 1" >>"$counts"; fi
