@@ -61,14 +61,14 @@ wait $daemon || true
 
 
 @cache
-def _medium():
+def medium():
     """A seed with the tree as images of several layers, as an EROFS image with their blobs, uncompressed."""
     _build("disk.all")
     return PLACE / "out/disk/all.erofs"
 
 
 @cache
-def _archive(compression):
+def archive(compression):
     """The same images as an archive."""
     _build(f"bundle.{compression}")
     return PLACE / f"out/bundle/{compression}.tar"
@@ -182,7 +182,7 @@ def forget():
 
 
 def loader(trust, root, state=PLACE / "state"):
-    words = [LOADER, "place", "--seed", _medium(), "--root", root, "--trust", trust, "--state-dir", state]
+    words = [LOADER, "place", "--seed", medium(), "--root", root, "--trust", trust, "--state-dir", state]
     return list(map(str, words))
 
 
@@ -198,7 +198,7 @@ def place():
         return Contestant(name, [[loader(trust, root)]], root, prepare, engine.tidy_placed)
 
     def imported(compression, name):
-        command = ["ctr", "--address", SOCKET, "--namespace", NAMESPACE, "images", "import", str(_archive(compression))]
+        command = ["ctr", "--address", SOCKET, "--namespace", NAMESPACE, "images", "import", str(archive(compression))]
         return Contestant(name, [[command]], f"{ENGINE}/root", engine.prepare_running, engine.tidy_running, engine.pids)
 
     contestants = [
@@ -263,7 +263,7 @@ def _kilobytes(count):
 
 def sealed():
     """Hashing a seed that nobody has hashed, beside sha256sum; all files are read through a mount that was made just now."""
-    _medium()
+    medium()
 
     def ours(name, before):
         def prepare():
@@ -287,7 +287,7 @@ def sealed():
             ours("sealed", lambda: None),
             theirs(plain),
             theirs("sha256sum, two at a time", ["-P2"]),
-            Contestant("sha256sum of the image", [[["sha256sum", _medium()]]], "."),
+            Contestant("sha256sum of the image", [[["sha256sum", medium()]]], "."),
             ours(cold, drop_caches),
             theirs(cold_plain, before=drop_caches),
         ],

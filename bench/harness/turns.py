@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import boot, cached, contests, disks, machine, measure, placing, series
+from harness import boot, cached, contests, disks, machine, measure, placing, registering, series
 from harness.rig import SOURCE, SUITE
 
 SCRATCH = Path("/scratch")
-CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL, **placing.ALL, **boot.ALL}
+CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL, **placing.ALL, **registering.ALL, **boot.ALL}
 # The Debian packages of the peers, in each root.
 PACKAGES = {
     SUITE: ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"],
