@@ -51,7 +51,8 @@ def write(results, order):
 def _surroundings(results):
     measured = results["input"]
     rows = [[key, str(value)] for key, value in results["machine"].items()]
-    rows += [[name, version] for name, version in results["versions"].items()]
+    for suite, versions in results["versions"].items():
+        rows += [[f"{name} ({suite})", version] for name, version in versions.items()]
     count = f"{measured['files']:,} files, {measured['bytes'] / 1e6:,.0f} MB, {measured['entries']:,} paths"
     rows.append(["input", f"{count}, of {measured['packages']} packages of {measured['suite']}"])
     return "## Where it was measured\n\n" + _table([["what", ""], *rows])

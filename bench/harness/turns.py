@@ -104,7 +104,7 @@ def main(request):
     """Does what a request (JSON) says and returns the results."""
     results = {
         "machine": machine.facts(SCRATCH),
-        "versions": versions(PACKAGES[request["suite"]]),
+        "versions": {request["suite"]: versions(PACKAGES[request["suite"]])},
         "rounds": request["rounds"],
         "contests": play_all([name for name in request["names"] if name not in series.ALL], request["rounds"]),
     }
