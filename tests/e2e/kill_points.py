@@ -3,10 +3,16 @@
     for point in sample(points(command, directory / "trace"), 8):
         prepare()
         hit = kill(command, point, directory / "trace")
+
+Or having something else happen there, while it stands still: `stop`.
 """
 
+import contextlib
 import os
 import signal
+import subprocess
+import time
+from pathlib import Path
 from typing import NamedTuple
 
 import rig
@@ -84,3 +90,47 @@ def kill(command, point, trace, tracer=()):
         return True
     made = max((call.number for call in calls_of(trace) if call.name == point.call), default=0)
     return None if made < point.number else False
+
+
+def stop(command, point, trace, meanwhile):
+    """Runs a command that stands still at a call until `meanwhile` has returned; returns how it ended, and what it said.
+
+    It fails with `Missed` where the command ends without having made that call.
+    """
+    trace.unlink(missing_ok=True)
+    strace = ["strace", "-f", "-o", trace, "-e", f"trace={point.call}"]
+    strace += ["-e", f"inject={point.call}:signal=STOP:when={point.number}"]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([*map(str, strace), *map(str, command)], text=True, **pipes)
+    try:
+        while (stopped := _stopped(trace)) is None:
+            if process.poll() is not None:
+                raise Missed(f"{point}: {process.communicate()[1]}")
+            time.sleep(0.002)
+        meanwhile()
+        while True:
+            # More than once: every thread stops at its call of this number, and a signal that comes before all of them stand
+            # still is lost.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped, signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                output, log = process.communicate(timeout=0.05)
+                return subprocess.CompletedProcess(command, process.returncode, output, log)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+
+
+class Missed(Exception):
+    """The command made fewer calls of this name."""
+
+
+def _stopped(trace):
+    """The process that stands still, by the account of its tracer, which begins lines with the number of a thread."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in trace.read_text().splitlines():
+            if "--- stopped by SIGSTOP ---" in line:
+                status = Path(f"/proc/{line.split()[0]}/status").read_text()
+                return int(status.split("Tgid:")[1].split()[0])
+    return None

@@ -196,6 +196,33 @@ class Crashes(LinkCase):
 
         self.kill_everywhere("unclean copies", prepare, ["--seed", host], [self.web, self.app])
 
+    def test_a_collection_in_the_middle(self):
+        """Of what a user removed before a run that is to have it again: at every call, nothing that it found may be there any more."""
+        def prepare():
+            self.wipe()
+            self.load(source=["--seed", self.a])
+            self.engine.ctr("images", "remove", self.web.name, self.app.name, *self.web.records, *self.app.records)
+
+        images, source = [self.newer, self.app], ["--seed", self.b]
+        prepare()
+        command = self.command(source=source)
+        found = kill_points.points(command, self.trace)
+        self.assert_settled(self.load(source=source))
+        undisturbed = self.look()
+        points, missed = kill_points.sample(found, POINTS), 0
+        for number, point in enumerate(points):
+            with self.subTest(point=str(point)):
+                prepare()
+                try:
+                    run = kill_points.stop(command, point, self.trace, self.engine.collect_garbage)
+                except kill_points.Missed:
+                    missed += 1
+                    continue
+                self.assertEqual((run.returncode, json.loads(run.stdout)["errors"]), (0, []), run.stderr)
+                self.assert_mended(source, undisturbed, images, in_containers=number % CONTAINERS == 0)
+        print(f"\nrun, collected meanwhile: {len(points) - missed} of {len(points)} ({len(found)} in all)", flush=True)
+        self.assertLessEqual(missed, 1 + len(points) // 20)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -118,7 +118,7 @@ impl<'c> Content<'c> {
         let name = format!("{}-{}", leases.run(), put.digest);
         self.open = Some((put.namespace.to_owned(), name.clone()));
         let written = Self::write_ingest(&scope, &name, put);
-        if let Err(Failure::Image(_)) = &written {
+        if let Err(Failure::Image(_) | Failure::Gone(_)) = &written {
             self.abort()?;
         }
         if written.is_ok() {

@@ -210,7 +210,7 @@ impl Work<'_> {
         };
         match loaded {
             Ok(()) => (report, None),
-            Err(Failure::Image(error)) => {
+            Err(Failure::Image(error) | Failure::Gone(error)) => {
                 report.errors.push(error);
                 (report, None)
             }
@@ -360,7 +360,9 @@ impl Work<'_> {
         for (namespace, name) in ingests {
             match abort_ingest(&self.client.scope(&namespace), &name) {
                 // It only takes space; the next run tries again.
-                Err(Failure::Image(error)) => self.talk.warning(&format!("ingest `{name}`: {error}")),
+                Err(Failure::Image(error) | Failure::Gone(error)) => {
+                    self.talk.warning(&format!("ingest `{name}`: {error}"))
+                }
                 other => other?,
             }
         }
@@ -371,7 +373,9 @@ impl Work<'_> {
                 .remove_snapshot(self.snapshotter(), &key)
                 .map_err(Failure::from)
             {
-                Err(Failure::Image(error)) => self.talk.warning(&format!("snapshot `{key}`: {error}")),
+                Err(Failure::Image(error) | Failure::Gone(error)) => {
+                    self.talk.warning(&format!("snapshot `{key}`: {error}"))
+                }
                 other => drop(other?),
             }
         }

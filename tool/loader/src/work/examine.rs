@@ -68,7 +68,7 @@ impl Work<'_> {
         let reason = match self.content.read_back(&image.namespace, &blob.digest, blob.size) {
             Ok(Reading::Right) => return Ok(None),
             Ok(Reading::Wrong(reason)) => reason,
-            Err(Failure::Image(error)) => {
+            Err(Failure::Image(error) | Failure::Gone(error)) => {
                 self.lost.insert(blob.digest, error);
                 return Ok(None);
             }
@@ -164,7 +164,7 @@ impl Work<'_> {
         let result = repair::replace(self.client, &mut self.leases, &mut self.content, patients, debts);
         let copied = match result {
             Ok(copied) => copied,
-            Err(Failure::Image(error)) => {
+            Err(Failure::Image(error) | Failure::Gone(error)) => {
                 self.lost.extend(patients.iter().map(|patient| (patient.digest, error.clone())));
                 BTreeMap::new()
             }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::root::{self, Lies};
 use crate::source::Links;
-use ociseed_containerd::{Adopted, Code, Resource, SnapshotKind, layer_directory};
+use ociseed_containerd::{Adopted, Code, SnapshotKind, layer_directory};
 use ociseed_spec::ChainId;
 use ociseed_spec::records::DIRECTORY_LABEL;
 use std::path::Path;
@@ -166,7 +166,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Adds snapshots of an image's layers, bottom up, and has the lease hold those that are there until the image's record does.
+    /// Adds snapshots of an image's layers, bottom up.
     pub(super) fn add_snapshots(
         &mut self,
         image: &Wanted,
@@ -183,11 +183,6 @@ impl Work<'_> {
             let name = chain.to_string();
             let there = self.actual[&image.namespace].snapshots.contains_key(&name)
                 || self.dry && !self.need.bring("snapshot", &image.namespace, &name);
-            if there && new && !self.dry {
-                let scope = self.leases.scope(&image.namespace)?;
-                let kind = format!("snapshots/{}", links.snapshotter);
-                scope.add_resource(self.leases.run(), &Resource { kind, id: name.clone() })?;
-            }
             if !there {
                 report.linked += 1;
                 if !new {

@@ -23,8 +23,10 @@ impl Work<'_> {
     pub(super) fn load(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<(), Failure> {
         // An engine that was slow may release the lease of a run that was ended, and collect, after we saw what it held.
         for _ in 0..ATTEMPTS {
-            if self.load_once(image, report)? {
-                return Ok(());
+            match self.load_once(image, report) {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(Failure::Gone(_)) => {}
+                Err(failure) => return Err(failure),
             }
             let actual = self.look_at(&image.namespace)?;
             self.actual.insert(image.namespace.clone(), actual);
@@ -32,7 +34,7 @@ impl Work<'_> {
         Err(Failure::Image("blobs or snapshots were deleted by others during the run".to_owned()))
     }
 
-    /// Returns whether all of it was there when its records were to be changed.
+    /// Returns whether all of it was still there when it was to be changed, and when its records were.
     fn load_once(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<bool, Failure> {
         let changes = self.changes(image, report);
         if changes.iter().all(|(_, change)| matches!(change, Change::Conflict(_))) {
@@ -62,6 +64,9 @@ impl Work<'_> {
             self.check_layers(image, &missing)?;
             check_manifest(image)?;
         }
+        if new && !self.dry && !self.hold(image)? {
+            return Ok(false);
+        }
         let mended = self.mend(image, report)?;
         if !missing.is_empty() && !new {
             report.raise(Outcome::Repaired);
@@ -70,7 +75,7 @@ impl Work<'_> {
         if !report.errors.is_empty() {
             return Ok(true);
         }
-        self.label_blobs(image, new, report)?;
+        self.label_blobs(image, report)?;
         self.add_snapshots(image, new, report)?;
         report.present = image.blobs.iter().map(|blob| blob.size).sum::<u64>().saturating_sub(report.copied);
         if (!missing.is_empty() || new) && !self.dry && !self.is_present(image)? {
@@ -188,33 +193,44 @@ impl Work<'_> {
         }
     }
 
-    /// Adds labels that blobs lack, and lets the lease hold blobs that no record of ours refers to yet.
-    fn label_blobs(&mut self, image: &Wanted, new: bool, report: &mut ImageReport) -> Result<(), Failure> {
+    /// Lets the lease hold what is there of an image to which no record of ours refers yet, so that it can be worked with; returns
+    /// whether it all was still there by then.
+    fn hold(&mut self, image: &Wanted) -> Result<bool, Failure> {
+        let scope = self.leases.scope(&image.namespace)?;
+        let (actual, snapshotter) = (&self.actual[&image.namespace], self.snapshotter());
+        for blob in image.blobs.iter().filter(|blob| actual.content.contains_key(&blob.digest)) {
+            let id = blob.digest.to_string();
+            scope
+                .add_resource(self.leases.run(), &Resource { kind: "content".to_owned(), id: id.clone() })?;
+            if scope.content_info(&id)?.is_none() {
+                return Ok(false);
+            }
+        }
+        for (id, seen) in
+            image.chains.iter().filter_map(|chain| actual.snapshots.get_key_value(&chain.to_string()))
+        {
+            let kind = format!("snapshots/{snapshotter}");
+            scope.add_resource(self.leases.run(), &Resource { kind, id: id.clone() })?;
+            // One that was made anew has another directory.
+            if scope.stat_snapshot(snapshotter, id)?.as_ref() != Some(seen) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds labels that blobs lack.
+    fn label_blobs(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<(), Failure> {
         for blob in &image.blobs {
             let digest = blob.digest.to_string();
             let Some(info) = self.actual[&image.namespace].content.get(&blob.digest) else { continue };
             let missing = missing_labels(&blob.labels, &info.labels);
-            if missing.is_empty() && !new {
+            if missing.is_empty() {
                 continue;
             }
-            if self.dry {
-                if !missing.is_empty() {
-                    self.act(report, "update", "blob", &digest);
-                    report.raise(Outcome::Updated);
-                }
-                continue;
-            }
-            let scope = self.leases.scope(&image.namespace)?;
-            if new {
-                scope.add_resource(
-                    self.leases.run(),
-                    &Resource { kind: "content".to_owned(), id: digest.clone() },
-                )?;
-            }
-            if !missing.is_empty() {
-                report.change("update", "blob", &digest);
-                scope.label_content(&digest, &missing)?;
-                report.raise(Outcome::Updated);
+            report.raise(Outcome::Updated);
+            if self.act(report, "update", "blob", &digest) {
+                self.leases.scope(&image.namespace)?.label_content(&digest, &missing)?;
                 let content = &mut self.actual.get_mut(&image.namespace).expect("looked at").content;
                 content.get_mut(&blob.digest).expect("present").labels.extend(missing);
             }

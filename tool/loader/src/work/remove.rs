@@ -88,7 +88,7 @@ impl Work<'_> {
         for (namespace, record) in unwanted {
             match self.remove_record(&namespace, &record) {
                 // Changed by others meanwhile, say; the next run looks again.
-                Err(Failure::Image(error)) => {
+                Err(Failure::Image(error) | Failure::Gone(error)) => {
                     self.talk.warning(&format!("`{}` in `{namespace}`: {error}", record.name));
                 }
                 other => other?,
