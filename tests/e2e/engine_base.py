@@ -1,5 +1,6 @@
 """What all engines of the tests share: a scratch directory of their own, and an end that leaves nothing behind."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SCRATCH = Path("/scratch")
+# In seconds.
+PATIENCE = 30
 
 
 class Written(NamedTuple):
@@ -130,6 +133,32 @@ class Daemon(Engine):
         """What the daemon itself has written since it started; its shims are not counted."""
         fields = dict(line.split(": ") for line in Path(f"/proc/{self.pid}/io").read_text().splitlines())
         return Written(int(fields["write_bytes"]), int(fields["wchar"]))
+
+    def rest(self, quiet=0.3):
+        """Waits until the daemon has nothing left to do; returns what it has written by then.
+
+        That is when it has written nothing for a while in which none of its threads ran: one that waits for a processor or
+        a disk does not write either.
+        """
+        deadline = time.monotonic() + PATIENCE
+        before, since = self.write_bytes(), time.monotonic()
+        while time.monotonic() - since < quiet:
+            if since > deadline:
+                raise AssertionError(f"{self.name} did not come to rest within {PATIENCE} s")
+            time.sleep(0.05)
+            now = self.write_bytes()
+            if now != before or self._is_busy():
+                before, since = now, time.monotonic()
+        return before
+
+    def _is_busy(self):
+        """Whether a thread runs, or waits for a processor or a disk."""
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            # It may end meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if (thread / "stat").read_text().rpartition(")")[2].split()[0] in "RD":
+                    return True
+        return False
 
 
 def scratch_directory(prefix="t"):

@@ -110,6 +110,11 @@ disable = true
         self.ctr("leases", "create", "--id", "collect")
         self.ctr("leases", "delete", "--sync", "collect")
 
+    def come_to_rest(self):
+        """Has garbage collected, as it would be later, and waits until nothing is left to do; returns what was written by then."""
+        self.collect_garbage()
+        return self.rest()
+
     def images(self, namespace=None):
         """The image records of a namespace, by name."""
         images = {}

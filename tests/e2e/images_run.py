@@ -158,20 +158,6 @@ def added(before, after):
     return {key: count - before.get(key, 0) for key, count in after.items() if count != before.get(key, 0)}
 
 
-def wait_until_idle(containerd, quiet=0.3):
-    """Has the engine collect garbage, as it would after a run with changes, and waits until it writes no more."""
-    containerd.collect_garbage()
-    deadline = time.monotonic() + PATIENCE
-    written, since = containerd.write_bytes().write_bytes, time.monotonic()
-    while time.monotonic() - since < quiet:
-        time.sleep(0.05)
-        now = containerd.write_bytes().write_bytes
-        if now != written:
-            written, since = now, time.monotonic()
-        if since > deadline:
-            raise AssertionError(f"containerd did not stop writing within {PATIENCE} s")
-
-
 def state_of(directory):
     """What changes when anything below a directory is written: inode, size and times of each file."""
     state = {}

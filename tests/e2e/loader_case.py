@@ -147,17 +147,6 @@ class LoaderCase(unittest.TestCase):
                 return "complete (" in line and "incomplete" not in line
         return False
 
-    def settled_write_bytes(self):
-        """What the daemon has sent to storage, once it has nothing left to do."""
-        seen = [None]
-
-        def unchanged():
-            seen.append(self.engine.write_bytes().write_bytes)
-            return len(seen) > 5 and len(set(seen[-5:])) == 1
-
-        wait_until(unchanged, interval=0.05)
-        return seen[-1]
-
     def assert_nothing_left(self):
         """No lease and no ingest of ours in any namespace."""
         for namespace in self.engine.ctr("namespaces", "list", "--quiet").stdout.split():

@@ -156,9 +156,8 @@ class SecondRun(Case):
         first = images_run.load(self.containerd, *source)
         self.assertGreater(first.report["copied"], 0)
         self.assertIn("containerd.services.content.v1.Content/Write", first.report["calls"])
-        images_run.wait_until_idle(self.containerd)
-
-        files, written = images_run.state_of(self.root), self.containerd.write_bytes().write_bytes
+        written = self.containerd.come_to_rest().write_bytes
+        files = images_run.state_of(self.root)
         calls = images_run.calls_answered()
         second = images_run.load(self.containerd, *source)
         calls = images_run.added(calls, images_run.calls_answered())

@@ -38,8 +38,7 @@ class Loads(LoaderCase):
         images = [image(f"docker.io/library/web:{n}", f"{n}\n", data=seed.noise(1 << 20, n)) for n in range(5)]
         seed.write_seed(self.seed, images)
         self.load()
-        self.engine.collect_garbage()
-        before = self.settled_write_bytes()
+        before = self.engine.come_to_rest().write_bytes
         run = self.load()
         self.assertEqual({run.outcome(one.name) for one in images}, {"settled"})
         self.assertEqual(run.writes, {})
@@ -53,7 +52,7 @@ class Loads(LoaderCase):
             run = self.load()
             self.assertEqual((run.report["read-back"], run.writes), (hashed, {}))
         self.assertEqual(self.load("--read-back").report["read-back"], everything)
-        self.assertEqual(self.settled_write_bytes() - before, 0)
+        self.assertEqual(self.engine.rest().write_bytes - before, 0)
 
     def test_labels_let_garbage_collection_follow(self):
         web = image("docker.io/library/web:1", data=b"x" * 1000)

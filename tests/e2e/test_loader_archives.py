@@ -29,11 +29,10 @@ class Archives(LoaderCase):
         for name in (*web.records, *db.records):
             self.assertEqual(self.engine.images()[name].labels, labels)
         self.assert_nothing_left()
-        self.engine.collect_garbage()
-        before = self.settled_write_bytes()
+        before = self.engine.come_to_rest().write_bytes
         again = self.load_archives()
         self.assertEqual((again.writes, again.report["copied"]), ({}, 0))
-        self.assertEqual(self.settled_write_bytes(), before)
+        self.assertEqual(self.engine.rest().write_bytes, before)
 
     def test_an_index_brings_its_manifests(self):
         parts = [image("docker.io/library/web:1", f"{n}\n") for n in range(2)]

@@ -22,8 +22,7 @@ class Beside(LoaderCase):
     def assert_settled(self, images, adopted=()):
         """Records are the loader's and stay so: CRI had all the time that it needs to answer to them."""
         # Else the engine would do so some time later.
-        self.engine.collect_garbage()
-        written = self.settled_write_bytes()
+        written = self.engine.come_to_rest().write_bytes
         records = self.engine.images()
         for one in images:
             for name in one.records:
@@ -31,7 +30,7 @@ class Beside(LoaderCase):
                 self.assertEqual((records[name].digest, records[name].labels), (one.digest, labels), name)
         run = self.load()
         self.assertEqual(run.writes, {}, run.log)
-        self.assertEqual(self.settled_write_bytes(), written)
+        self.assertEqual(self.engine.rest().write_bytes, written)
         self.assertEqual(self.engine.images(), records)
 
     def assert_known(self, one):

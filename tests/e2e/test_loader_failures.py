@@ -23,11 +23,10 @@ class Rows:
     def test_e0_again(self):
         self.write(self.images())
         first = self.load(expect=None)
-        self.engine.collect_garbage()
-        before = self.settled_write_bytes()
+        before = self.engine.come_to_rest().write_bytes
         again = self.load(expect=None)
         copied = "copied once" if first.report["copied"] else "copied never"
-        idle = not again.writes and not again.report["copied"] and self.settled_write_bytes() == before
+        idle = not again.writes and not again.report["copied"] and self.engine.rest().write_bytes == before
         facts = [f"exit {first.code}", copied, f"again exit {again.code}", again.outcome(self.bad.name)]
         self.observe("E0", *facts, "nothing written" if idle else f"wrote: {again.writes}", self.runs(self.bad))
 

@@ -92,8 +92,7 @@ class Case(test_images.Case):
 
     def written(self):
         """What containerd has written, once it has nothing more to do."""
-        images_run.wait_until_idle(self.containerd)
-        return self.containerd.write_bytes()
+        return self.containerd.come_to_rest()
 
     # What runs
 

@@ -233,12 +233,12 @@ class Costs(Case):
         layers = [seed.files({f"/{n}": seed.noise(4 << 20, n)}, compressed=False) for n in range(3)]
         web = seed.Image("r.io/web:1", [*image("r.io/x:1").layers[:1], *layers])
         a = self.medium("a", [web])
-        before = self.settled_write_bytes()
+        before = self.engine.rest().write_bytes
         command = list(map(str, self.command(source=["--seed", a])))
         silent = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
         _, code, usage = os.wait4(os.posix_spawn(command[0], command, os.environ, file_actions=silent), 0)
         self.assertEqual(code, 0)
-        written = usage.ru_oublock * 512 + self.settled_write_bytes() - before
+        written = usage.ru_oublock * 512 + self.engine.rest().write_bytes - before
         print(f"{written} bytes written for 4 layers ", end="", file=sys.stderr)
         self.assertLess(written, 2_000_000 + 4 * 350_000)
         self.assert_runs(web)

@@ -11,7 +11,6 @@ import loader_seed as seed
 import rig
 import test_loader_ends
 from build_case import calls_of
-from images_run import wait_until_idle
 from link_case import RUN, LinkCase
 from loader_case import READS, image
 
@@ -64,7 +63,7 @@ class Settled(LinkCase):
 
     def assert_nothing_reaches_the_disk(self, form):
         # It would collect later what was changed before, and write that then.
-        wait_until_idle(self.engine)
+        self.engine.come_to_rest()
         seconds, written = self.written()
         self.assertEqual(written, (0, 0))
         middle, least = 1000 * statistics.median(seconds), 1000 * min(seconds)
@@ -73,7 +72,7 @@ class Settled(LinkCase):
 
     def written(self):
         """How long some runs took, and what they and the engine sent to storage: blocks, and bytes."""
-        engine = self.settled_write_bytes()
+        engine = self.engine.rest().write_bytes
         seconds, loader = [], 0
         for _ in range(RUNS):
             start = time.monotonic()
@@ -83,7 +82,7 @@ class Settled(LinkCase):
             seconds.append(time.monotonic() - start)
             self.assertEqual(process.returncode, 0)
             loader += usage.ru_oublock
-        return seconds, (loader, self.settled_write_bytes() - engine)
+        return seconds, (loader, self.engine.rest().write_bytes - engine)
 
     def test_by_links(self):
         self.costs_nothing("links")
