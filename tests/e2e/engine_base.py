@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 import re
 import secrets
@@ -135,30 +136,35 @@ class Daemon(Engine):
         return Written(int(fields["write_bytes"]), int(fields["wchar"]))
 
     def rest(self, quiet=0.3):
-        """Waits until the daemon has nothing left to do; returns what it has written by then.
+        """Waits until the daemon has nothing left to write; returns what it has written by then.
 
-        That is when it has written nothing for a while in which none of its threads ran: one that waits for a processor or
-        a disk does not write either.
+        That is when it has written nothing for a while. Time in which one of its threads waited for a processor or a disk does
+        not count: it could not have written. One that runs may (containerd 1.6 at times has one that always does).
         """
         deadline = time.monotonic() + PATIENCE
-        before, since = self.write_bytes(), time.monotonic()
-        while time.monotonic() - since < quiet:
-            if since > deadline:
+        written, still = self.write_bytes(), 0
+        waits, at = self._waits(), time.monotonic()
+        while still < quiet:
+            if at > deadline:
                 raise AssertionError(f"{self.name} did not come to rest within {PATIENCE} s")
             time.sleep(0.05)
-            now = self.write_bytes()
-            if now != before or self._is_busy():
-                before, since = now, time.monotonic()
-        return before
+            now, later, before = self._waits(), self.write_bytes(), at
+            at = time.monotonic()
+            waited = max((wait if wait == math.inf else wait - waits.get(thread, 0) for thread, wait in now.items()), default=0)
+            still = still + max(0, at - before - waited) if later.write_bytes == written.write_bytes else 0
+            waits, written = now, later
+        return written
 
-    def _is_busy(self):
-        """Whether a thread runs, or waits for a processor or a disk."""
+    def _waits(self):
+        """For how long each thread of the daemon has waited for a processor, in seconds; one that waits for a disk, forever."""
+        waits = {}
         for thread in Path(f"/proc/{self.pid}/task").iterdir():
             # It may end meanwhile.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if (thread / "stat").read_text().rpartition(")")[2].split()[0] in "RD":
-                    return True
-        return False
+                waits[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+                if (thread / "stat").read_text().rpartition(")")[2].split()[0] == "D":
+                    waits[thread.name] = math.inf
+        return waits
 
 
 def scratch_directory(prefix="t"):
@@ -178,8 +184,13 @@ def run(command, *, check=True, timeout=120, **options):
     result = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout, **options
     )
-    if check and result.returncode != 0:
-        words = " ".join(map(str, command))
+    return checked(result) if check else result
+
+
+def checked(result):
+    """Returns the result of a command that succeeded, else shows what it said."""
+    if result.returncode != 0:
+        words = " ".join(map(str, result.args))
         raise AssertionError(f"`{words}` ended with {result.returncode}:\n{result.stdout}{result.stderr}")
     return result
 

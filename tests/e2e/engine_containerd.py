@@ -1,13 +1,26 @@
 """containerd, driven with ctr."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from engine_base import Daemon, installed_version, run
+from engine_base import Daemon, checked, installed_version, run
 
 # Each probes for devices or kernel modules at every start and fills the log with warnings.
 NOISY_PLUGINS = [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "blockfile", "btrfs", "devmapper", "zfs")]
+
+
+# What a container prints goes to this program (shims call it with the container's pipes as 3 and 4, and wait until it closes 5),
+# and so to files. Through the daemon's fifos it may be lost or cut off: a shim waits 2 s for what it has not copied yet when a
+# container ends, and ctr not at all for a fifo that it has not opened.
+COLLECTOR = """\
+#!/bin/sh
+exec 5>&-
+cat <&4 >"$1.stderr" &
+cat <&3 >"$1.stdout"
+wait
+"""
 
 
 class Image(NamedTuple):
@@ -83,9 +96,23 @@ disable = true
 
     def run_container(self, image, argv=(), *, net_host=False, namespace=None, options=(), check=True, timeout=120):
         """Runs a container to its end; stdout is what it printed."""
-        options = ["--rm", *(["--net-host"] if net_host else []), *options]
-        command = ["run", *options, image, next(self._container_ids), *argv]
-        return self.ctr(*command, namespace=namespace, check=check, timeout=timeout)
+        identity = next(self._container_ids)
+        collected = self.directory / identity
+        log = f"binary://{self._collector()}?{collected}"
+        options = ["--rm", "--log-uri", log, *(["--net-host"] if net_host else []), *options]
+        result = self.ctr("run", *options, image, identity, *argv, namespace=namespace, check=False, timeout=timeout)
+        for stream in ("stdout", "stderr"):
+            with contextlib.suppress(FileNotFoundError):
+                printed = Path(f"{collected}.{stream}").read_text(errors="replace")
+                setattr(result, stream, printed + getattr(result, stream))
+        return checked(result) if check else result
+
+    def _collector(self):
+        path = self.directory / "collector"
+        if not path.exists():
+            path.write_text(COLLECTOR)
+            path.chmod(0o755)
+        return path
 
     def start_container(self, image, argv=(), *, namespace=None, options=()):
         """Starts a container that stays until it is removed or the engine is closed; returns its id."""

@@ -33,7 +33,7 @@ class Proxy:
         self.path = directory / "proxy"
         self.path.unlink(missing_ok=True)
         self.engine, self.last, self.action = engine, last, action
-        self.sent = 0
+        self.sent, self.error = 0, None
         self.done = threading.Event()
         self.listening = socket.socket(socket.AF_UNIX)
         self.listening.bind(str(self.path))
@@ -45,6 +45,8 @@ class Proxy:
 
     def __exit__(self, *_):
         self.listening.close()
+        if self.error:
+            raise self.error
 
     def accept(self):
         while True:
@@ -69,11 +71,18 @@ class Proxy:
                 for _ in range(frames.requests(data) if asking else 0):
                     self.sent += 1
                     if self.sent == self.last:
-                        self.action()
-                        self.done.set()
+                        self.act()
         for one in (source, target):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+    def act(self):
+        try:
+            self.action()
+        except Exception as error:
+            # Raised where the block ends.
+            self.error = error
+        self.done.set()
 
 
 class Frames:

@@ -1,5 +1,6 @@
 """`ociseed-loader run` on file systems that are too small, and on those that others fill meanwhile."""
 
+import errno
 import os
 import shutil
 import unittest
@@ -45,6 +46,16 @@ class SpaceCase(LinkCase):
         """Fills the engine's file system until so many bytes are free."""
         with self.fill.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, self.free() - size)
+
+    def leave_nothing(self):
+        """Fills the engine's file system while the engine may take of what is free, too."""
+        with self.fill.open("wb") as file:
+            while free := self.free():
+                try:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, free)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
 
     def wipe(self):
         self.fill.unlink(missing_ok=True)
@@ -149,7 +160,7 @@ class FilledMeanwhile(SpaceCase):
         for share in (2, 4, 6, 8):
             with self.subTest(form, share=share):
                 self.wipe()
-                with Proxy(self.directory, self.engine, proxy.sent * share // 10, lambda: self.leave(0)) as filling:
+                with Proxy(self.directory, self.engine, proxy.sent * share // 10, self.leave_nothing) as filling:
                     run = self.load("--address", filling.path, source=source, expect=None)
                 self.assertTrue(filling.done.is_set())
                 # The engine's databases may have had room for the little that was left to do; before anything was written, the
