@@ -198,7 +198,7 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) inputs: InputArgs,
+    pub(crate) inputs: StepInputArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -210,7 +210,7 @@ pub(crate) struct OutOnlyArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
-    pub(crate) inputs: InputArgs,
+    pub(crate) inputs: StepInputArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -234,6 +234,19 @@ pub(crate) struct InputArgs {
     /// Where an input is on this machine; may be given many times.
     #[arg(long = "input", value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(named_path))]
     pub(crate) named: Vec<(String, PathBuf)>,
+}
+
+/// Inputs of a step, which build systems name.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StepInputArgs {
+    #[command(flatten)]
+    pub(crate) named: InputArgs,
+    /// A directory of which each file is given by `--input-file`; may be given many times.
+    #[arg(long = "input-dir", value_name = "NAME")]
+    pub(crate) directories: Vec<String>,
+    /// Which file is at PATH in the directory NAME; may be given many times.
+    #[arg(long = "input-file", value_names = ["NAME/PATH", "FILE"], num_args = 2)]
+    pub(crate) files: Vec<OsString>,
 }
 
 /// Splits at the first `=`; what is behind it may be any bytes, as paths may.

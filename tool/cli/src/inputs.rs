@@ -5,18 +5,21 @@
 //! links that lead to them are followed, as build systems lay inputs out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use ociseed_spec::file::closest;
-use ociseed_spec::shown_path;
+use ociseed_spec::{TreePath, shown_path};
+use ociseed_tree::ListedFile;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::InputArgs;
+use crate::args::{InputArgs, StepInputArgs};
 use crate::failure::Failure;
 
 /// Parameter files, metadata and records are read into memory up to this size.
@@ -26,6 +29,8 @@ const MAX_DOCUMENT: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Inputs {
     named: BTreeMap<String, PathBuf>,
+    /// Directories of which each file is given.
+    listed: BTreeMap<String, Vec<ListedFile>>,
     /// Where other paths are looked for; nowhere in a step.
     beneath: Option<Arc<Dir>>,
 }
@@ -39,6 +44,15 @@ pub(crate) struct Place {
     pub(crate) shown: String,
 }
 
+/// A directory that is an input.
+#[derive(Debug)]
+pub(crate) enum Directory<'a> {
+    /// One of this machine.
+    Host(Place),
+    /// One of which each file is given.
+    Listed(&'a [ListedFile]),
+}
+
 impl Inputs {
     /// Takes paths beneath the directory of a spec, and named inputs from anywhere.
     ///
@@ -48,7 +62,11 @@ impl Inputs {
         let parent = parent.unwrap_or_else(|| Path::new("."));
         let dir = Dir::open_ambient_dir(parent, ambient_authority())
             .map_err(|error| Failure::because(format_args!("`{}`", shown_path(parent)), &error))?;
-        Ok(Self { named: named_once(args, &words(document, HOST_KEYS))?, beneath: Some(Arc::new(dir)) })
+        Ok(Self {
+            named: named_once(args, &words(document, HOST_KEYS))?,
+            listed: BTreeMap::new(),
+            beneath: Some(Arc::new(dir)),
+        })
     }
 
     /// Takes only named inputs: those of a parameter file, with those of the command line over them.
@@ -56,12 +74,25 @@ impl Inputs {
     /// `document` is what uses them.
     pub(crate) fn of_step(
         params: &BTreeMap<String, String>,
-        args: &InputArgs,
+        args: &StepInputArgs,
         document: &impl Serialize,
     ) -> Result<Self, Failure> {
-        let of_args = named_once(args, &words(document, STEP_KEYS))?;
+        let of_args = named_once(&args.named, &words(document, STEP_KEYS))?;
         let of_params = params.iter().map(|(name, path)| (name.clone(), PathBuf::from(path)));
-        Ok(Self { named: of_params.chain(of_args).collect(), beneath: None })
+        let named: BTreeMap<_, _> = of_params.chain(of_args).collect();
+        let listed = listed(args)?;
+        if let Some(name) = listed.keys().find(|name| named.contains_key(*name)) {
+            return Err(Failure::usage(format!("input `{name}` is given both as a whole and file by file")));
+        }
+        Ok(Self { named, listed, beneath: None })
+    }
+
+    /// Finds an input that is a directory; `wanted_by` is who asks, for messages.
+    pub(crate) fn find_directory(&self, word: &str, wanted_by: &str) -> Result<Directory<'_>, Failure> {
+        match self.listed.get(word) {
+            Some(files) => Ok(Directory::Listed(files)),
+            None => self.find(word, wanted_by).map(Directory::Host),
+        }
     }
 
     /// Finds an input; `wanted_by` is who asks, for messages.
@@ -77,7 +108,13 @@ impl Inputs {
             return named(place, parts.as_path(), word, wanted_by);
         }
         let Some(dir) = &self.beneath else {
-            let hint = closest_or_all(word, self.named.keys().map(String::as_str), "`inputs` has");
+            if self.listed.contains_key(word) {
+                return Err(Failure::usage(format!(
+                    "{wanted_by}: input `{word}` is a directory, given file by file"
+                )));
+            }
+            let known = self.named.keys().chain(self.listed.keys()).map(String::as_str);
+            let hint = closest_or_all(word, known, "`inputs` has");
             return Err(Failure::usage(format!("{wanted_by}: no input `{word}`")).hint(hint));
         };
         check_inside(path, word, wanted_by)?;
@@ -137,6 +174,35 @@ fn named_once(args: &InputArgs, words: &BTreeSet<String>) -> Result<BTreeMap<Str
         }
     }
     Failure::join(failures).map_or(Ok(named), Err)
+}
+
+/// Takes the directories of which each file is given.
+fn listed(args: &StepInputArgs) -> Result<BTreeMap<String, Vec<ListedFile>>, Failure> {
+    let mut all: BTreeMap<_, _> = args.directories.iter().map(|name| (name.clone(), Vec::new())).collect();
+    // One open directory for all of them, however many directories they are in.
+    let root = Dir::open_ambient_dir("/", ambient_authority()).map(Arc::new);
+    let root = root.map_err(|error| Failure::because("`/`", &error))?;
+    for pair in args.files.chunks_exact(2) {
+        let (word, file) = (&pair[0], Path::new(&pair[1]));
+        let wrong = |reason: &dyn Display| {
+            let shown = shown_path(Path::new(word));
+            Failure::usage(format!("`--input-file {shown}`: {reason}"))
+        };
+        let slash = word.as_bytes().iter().position(|byte| *byte == b'/');
+        let (name, at) = word.as_bytes().split_at(slash.unwrap_or(0));
+        let (Ok(name), [_, at @ ..]) = (str::from_utf8(name), at) else {
+            return Err(wrong(&"expected NAME/PATH, an input's name and a path in it"));
+        };
+        if name.is_empty() || at.is_empty() {
+            return Err(wrong(&"expected NAME/PATH, an input's name and a path in it"));
+        }
+        let at = TreePath::parse(at).map_err(|error| wrong(&error))?;
+        let real = file.canonicalize().map_err(|error| argument_failure(file, &error))?;
+        let path = real.strip_prefix("/").unwrap_or(&real).to_owned();
+        let listed = ListedFile { at, dir: Arc::clone(&root), path, shown: file.to_owned() };
+        all.entry(name.to_owned()).or_default().push(listed);
+    }
+    Ok(all)
 }
 
 /// What fits into two lines of a terminal.

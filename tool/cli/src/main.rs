@@ -3,6 +3,7 @@
 //! This file is the edge: it turns flags into requests, errors into messages
 //! and exit codes, and does nothing else.
 
+mod argfile;
 mod args;
 mod artifact;
 mod blobs;
@@ -33,7 +34,11 @@ use crate::args::{Args, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let arguments = match argfile::expand(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(failure) => return failure.print(),
+    };
+    let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
         Err(error) => return mistyped::answer(&error),
     };

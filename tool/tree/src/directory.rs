@@ -41,6 +41,12 @@ pub enum DirectoryError {
         /// Path below the directory that was given.
         path: PathBuf,
     },
+    /// A list has a path more than once, or as a file and as a directory.
+    #[error("`{path}` is listed twice, or as a file and as a directory")]
+    Twice {
+        /// Path in the directory.
+        path: TreePath,
+    },
     /// Its name cannot be a name in an image.
     #[error(transparent)]
     Path(#[from] TreePathError),
@@ -156,6 +162,50 @@ pub fn read_directory(
         }
     }
     Ok(HostDirectory { tree: Tree { entries, ..Tree::default() }, directories })
+}
+
+/// A file that a list says is in a directory.
+#[derive(Debug, Clone)]
+pub struct ListedFile {
+    /// Its path in the directory.
+    pub at: TreePath,
+    /// Where it is: beneath this directory of the host,
+    pub dir: Arc<Dir>,
+    /// at this path, where links are followed.
+    pub path: PathBuf,
+    /// As the user calls it, for messages.
+    pub shown: PathBuf,
+}
+
+/// Reads a directory of which each file is given: directories are those on the way to them.
+///
+/// # Errors
+/// A file cannot be read, or is none, or has a name that would mean a whiteout; a path is there twice.
+pub fn read_listed(files: &[ListedFile], stamps: Stamps) -> Result<Tree, DirectoryError> {
+    let mut entries = BTreeMap::new();
+    for file in files {
+        if file.at.parts().any(|part| part.starts_with(tar::WHITEOUT)) {
+            return Err(DirectoryError::Whiteout { path: file.shown.clone() });
+        }
+        let entry = read_file(&file.dir, &file.path, stamps).map_err(|mut error| {
+            if let DirectoryError::Read { path, .. } | DirectoryError::Type { path, .. } = &mut error {
+                path.clone_from(&file.shown);
+            }
+            error
+        })?;
+        if file.at.is_root() || entries.insert(file.at.clone(), entry).is_some() {
+            return Err(DirectoryError::Twice { path: file.at.clone() });
+        }
+        let mut above = file.at.parent().filter(|above| !above.is_root());
+        while let Some(path) = above {
+            let entry = entries.entry(path.clone()).or_insert_with(Entry::directory);
+            if !entry.is_directory() {
+                return Err(DirectoryError::Twice { path });
+            }
+            above = path.parent().filter(|above| !above.is_root());
+        }
+    }
+    Ok(Tree { entries, ..Tree::default() })
 }
 
 fn child_entry(

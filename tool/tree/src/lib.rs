@@ -32,7 +32,8 @@ pub use builder::{BuildError, Builder, Claim, Precedence};
 pub use content::{Content, Extent, FileRange, HostFile, ReadError};
 pub use decompress::decompress;
 pub use directory::{
-    DirectoryError, HostDirectory, Stamps, check_directory, read_directory, read_file, stamp,
+    DirectoryError, HostDirectory, ListedFile, Stamps, check_directory, read_directory, read_file,
+    read_listed, stamp,
 };
 pub use flatten::flatten;
 pub use overlay::overlay;

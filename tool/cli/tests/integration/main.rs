@@ -10,6 +10,7 @@ mod golden;
 mod images;
 mod keys;
 mod layers;
+mod listed;
 mod mistakes;
 mod run;
 mod stages;

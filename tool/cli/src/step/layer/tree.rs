@@ -8,12 +8,13 @@ use ociseed_spec::metadata::Package;
 use ociseed_spec::{Key, Stamp, TreePath};
 use ociseed_tree::tar::TarError;
 use ociseed_tree::{
-    ArchiveError, BuildError, Builder, Claim, Content, DirectoryError, Entry, Node, Precedence, Selection,
-    Stamps, Tree, apply, apply_rules, check_directory, deb, read_archive, read_directory, read_file,
+    ArchiveError, BuildError, Builder, Claim, Content, DirectoryError, Entry, HostDirectory, Node,
+    Precedence, Selection, Stamps, Tree, apply, apply_rules, check_directory, deb, read_archive,
+    read_directory, read_file, read_listed,
 };
 
 use crate::failure::{Failure, chain};
-use crate::inputs::{Inputs, Place};
+use crate::inputs::{Directory, Inputs, Place};
 use crate::scratch::Scratch;
 
 /// Where a layer's sources are found.
@@ -76,7 +77,7 @@ pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(),
         match &entry.source {
             Source::Layer(_) => Ok(()),
             Source::Dir(word, _) => {
-                let found = inputs.find(word, &place)?;
+                let Directory::Host(found) = inputs.find_directory(word, &place)? else { return Ok(()) };
                 let checked = check_directory(&found.dir, &found.path);
                 checked.map(drop).map_err(|error| host_failure(&place, &found, error))
             }
@@ -101,10 +102,20 @@ fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Fou
             Found::Files(vec![(entry.to.clone(), file)], Vec::new())
         }
         Source::Dir(word, filter) => {
-            let found = sources.inputs.find(word, place)?;
             let mut selection = Selection::new(filter);
-            let read = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
-            let read = read.map_err(|error| host_failure(place, &found, error))?;
+            let read = match sources.inputs.find_directory(word, place)? {
+                Directory::Host(found) => {
+                    let read = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
+                    read.map_err(|error| host_failure(place, &found, error))?
+                }
+                Directory::Listed(files) => {
+                    let tree = read_listed(files, sources.stamps);
+                    let tree = tree.map_err(|error| {
+                        Failure::new(format!("{place}: input `{word}`: {}", chain(&error)))
+                    })?;
+                    HostDirectory { tree, ..HostDirectory::default() }
+                }
+            };
             let mut taken = take(selection, read.tree, entry, place)?;
             // The directory itself is there even when nothing is in it.
             if filter.strip == 0 {

@@ -1,0 +1,124 @@
+//! Directories of which each file is given, and arguments in a file, as Bazel passes them.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::run::{bad, good, scratch};
+
+/// Everything below a directory goes to `/srv`, but for what a pattern leaves out.
+const PARAMS: &str =
+    r#"{"version":1,"layer":{"compression":"none","add":[{"dir":"www","to":"/srv","exclude":["*.map"]}]}}"#;
+const FILES: [(&str, u32); 4] =
+    [("a/b/one.txt", 0o644), ("a/run.sh", 0o755), ("a/skipped.map", 0o644), ("top name.txt", 0o600)];
+
+/// A directory with the parameters, and the files both in a directory and laid out as links to somewhere else.
+fn prepared(name: &str) -> PathBuf {
+    let dir = scratch(name);
+    fs::write(dir.join("params.json"), PARAMS).expect("written");
+    for (at, mode) in FILES {
+        for file in [dir.join("www").join(at), dir.join("elsewhere").join(at)] {
+            fs::create_dir_all(file.parent().expect("below")).expect("made");
+            fs::write(&file, at).expect("written");
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("changed");
+        }
+        let link = dir.join("sandbox").join(at);
+        fs::create_dir_all(link.parent().expect("below")).expect("made");
+        symlink(dir.join("elsewhere").join(at), link).expect("linked");
+    }
+    dir
+}
+
+/// What the files are listed by, in an order of no meaning.
+fn listing() -> Vec<String> {
+    let one =
+        |(at, _): (&str, u32)| ["--input-file".to_owned(), format!("www/{at}"), format!("sandbox/{at}")];
+    FILES.into_iter().rev().flat_map(one).collect()
+}
+
+fn layer(dir: &Path, out: &str, more: &[&str]) -> String {
+    let args: Vec<_> =
+        ["layer", "--params", "params.json", "--out", out].iter().chain(more).copied().collect();
+    good(dir, &args);
+    good(dir, &["inspect", "--files", "--json", out])
+}
+
+fn refused(dir: &Path, more: &[&str], code: i32, expected: &str) {
+    let args = ["layer", "--params", "params.json", "--out", "x"];
+    let args: Vec<_> = args.iter().chain(more).copied().collect();
+    let message = bad(dir, &args, code);
+    assert!(message.contains(expected), "expected `{expected}`, found:\n{message}");
+    assert!(!dir.join("x").exists(), "nothing half-written stays");
+}
+
+#[test]
+fn a_listed_directory_makes_the_same_layer_as_the_directory() {
+    let dir = prepared("listed-same");
+    let whole = layer(&dir, "whole.tar", &["--input", "www=www"]);
+    let listing = listing();
+    let listing: Vec<&str> = listing.iter().map(String::as_str).collect();
+    assert_eq!(layer(&dir, "listed.tar", &listing), whole);
+    assert!(
+        fs::read(dir.join("listed.tar")).expect("read") == fs::read(dir.join("whole.tar")).expect("read")
+    );
+    assert!(whole.contains("one.txt") && !whole.contains(".map"), "{whole}");
+}
+
+#[test]
+fn a_listed_directory_may_be_empty() {
+    let dir = prepared("listed-empty");
+    fs::create_dir(dir.join("nothing")).expect("made");
+    let params = PARAMS.replace(r#","exclude":["*.map"]"#, "");
+    fs::write(dir.join("params.json"), params).expect("written");
+    let whole = layer(&dir, "whole.tar", &["--input", "www=nothing"]);
+    assert_eq!(layer(&dir, "listed.tar", &["--input-dir", "www"]), whole);
+    refused(&dir, &[], 2, "no input `www`");
+}
+
+#[test]
+fn lists_that_contradict_themselves_are_refused() {
+    let dir = prepared("listed-bad");
+    let file = |word: &'static str, path: &'static str| ["--input-file", word, path];
+    let both = ["--input", "www=www", "--input-file", "www/a", "sandbox/a/run.sh"];
+    refused(&dir, &both, 2, "input `www` is given both as a whole and file by file");
+    let twice = [file("www/a", "sandbox/a/run.sh"), file("www/./a", "sandbox/a/run.sh")].concat();
+    refused(&dir, &twice, 1, "`/a` is listed twice");
+    for pair in [["www/a", "www/a/b"], ["www/a/b", "www/a"]] {
+        let mixed = pair.map(|word| file(word, "sandbox/a/run.sh")).concat();
+        refused(&dir, &mixed, 1, "`/a` is listed twice, or as a file and as a directory");
+    }
+    refused(&dir, &file("www/a", "sandbox/a"), 1, "`sandbox/a` is a directory, expected a file");
+    refused(&dir, &file("www/.wh.a", "sandbox/a/run.sh"), 1, "whiteout");
+    refused(&dir, &file("www/a", "sandbox/a/rum.sh"), 1, "did you mean `run.sh`?");
+    refused(&dir, &file("www/../a", "sandbox/a/run.sh"), 2, "`..`");
+    for word in ["www", "/a", "www/", ""] {
+        refused(&dir, &file(word, "sandbox/a/run.sh"), 2, "expected NAME/PATH");
+    }
+    refused(&dir, &["--input-file", "www/a"], 2, "2 values required");
+    let params =
+        PARAMS.replace(r#""dir":"www","to":"/srv","exclude":["*.map"]"#, r#""file":"www","to":"/srv""#);
+    fs::write(dir.join("params.json"), params).expect("written");
+    refused(&dir, &file("www/a", "sandbox/a/run.sh"), 2, "input `www` is a directory, given file by file");
+}
+
+#[test]
+fn arguments_may_stand_in_a_file() {
+    let dir = prepared("argfile");
+    let expected = layer(&dir, "whole.tar", &["--input", "www=www"]);
+    let mut lines = ["layer", "--params", "params.json", "--out", "from file.tar"].join("\n");
+    for word in listing() {
+        lines += &format!("\n{word}");
+    }
+    for (name, text) in [("with", format!("{lines}\n")), ("without", lines)] {
+        fs::write(dir.join(name), text).expect("written");
+        good(&dir, &[&format!("@{name}")]);
+        assert_eq!(good(&dir, &["inspect", "--files", "--json", "from file.tar"]), expected);
+        fs::remove_file(dir.join("from file.tar")).expect("removed");
+    }
+    assert!(bad(&dir, &["@absent"], 1).contains("`absent`"));
+    // Beside others it is what it says, as in a file.
+    fs::write(dir.join("@with"), "x").expect("written");
+    assert!(bad(&dir, &["inspect", "@with"], 1).contains("`@with`"));
+    fs::write(dir.join("again"), "@with\n").expect("written");
+    assert!(bad(&dir, &["@again"], 2).contains("@with"));
+}
