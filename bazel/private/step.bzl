@@ -18,11 +18,37 @@ def named(kind, files):
     """
     return [struct(name = "%s-%d" % (kind, number), file = file) for number, file in enumerate(files)]
 
+def listed(name, parts, inputs):
+    """Makes a directory of files, each of which is given to the tool by itself.
+
+    Sandboxes lay the files of a directory out as links to somewhere else, so the tool could not tell them from links that belong
+    to the directory.
+
+    Args:
+      name: by which a parameter file speaks of the directory.
+      parts: list of pairs: a depset, and a function from what is in it to a path in the directory and a File. What is in a depset
+        are Files, of which directories are expanded, or structs that hold one.
+      inputs: depset of the Files.
+
+    Returns:
+      A struct with these fields.
+    """
+    return struct(name = name, parts = parts, inputs = inputs)
+
 def _input_argument(input):
     # A function that runs when the command line is made, so that Bazel can map the path.
     return "%s=%s" % (input.name, input.file.path)
 
-def run_step(ctx, step, mnemonic, params, inputs, outputs):
+def _listing(name, path_of):
+    """Returns what makes the arguments for one entry of a listed directory."""
+
+    def arguments(entry):
+        path, file = path_of(entry)
+        return ["--input-file", "%s/%s" % (name, path), file.path]
+
+    return arguments
+
+def run_step(ctx, step, mnemonic, params, inputs, outputs, directories = []):
     """Registers the action of one step.
 
     Args:
@@ -32,24 +58,36 @@ def run_step(ctx, step, mnemonic, params, inputs, outputs):
       params: dict, the parameters without `version` and `inputs`.
       inputs: list of struct, as `named` makes them.
       outputs: dict from flag to File, as `{"--out": file}`.
+      directories: list of struct, as `listed` makes them.
     """
     params_file = ctx.actions.declare_file("%s.%s-params.json" % (ctx.label.name, mnemonic))
     ctx.actions.write(params_file, json.encode(dict(params, version = 1)))
 
+    # All of them in a file, however few: a persistent worker is told apart by what stands beside it.
     args = ctx.actions.args()
+    args.use_param_file("@%s", use_always = True)
+    args.set_param_file_format("multiline")
     args.add(step)
     args.add("--params", params_file)
     for flag, output in outputs.items():
         # Not `add`: that takes no directories.
         args.add_all(flag, [output], expand_directories = False)
     args.add_all(inputs, map_each = _input_argument, before_each = "--input")
+    for directory in directories:
+        # Where no file is in it, nothing else tells of it.
+        args.add("--input-dir", directory.name)
+        for files, path_of in directory.parts:
+            args.add_all(files, map_each = _listing(directory.name, path_of), allow_closure = True)
 
     ctx.actions.run(
         mnemonic = mnemonic,
         progress_message = "%s %%{label}" % mnemonic,
         executable = ctx.toolchains[TOOLCHAIN].tool,
         arguments = [args],
-        inputs = [params_file] + [input.file for input in inputs],
+        inputs = depset(
+            [params_file] + [input.file for input in inputs],
+            transitive = [directory.inputs for directory in directories],
+        ),
         outputs = outputs.values(),
         env = {},
         toolchain = TOOLCHAIN,

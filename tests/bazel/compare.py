@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares what Bazel made with what `ociseed build` made of the same spec, byte for byte.
 
-    compare.py BAZEL_DIR SPEC_DIR BAZEL_PATH=SPEC_PATH...
+    compare.py OCISEED BAZEL_DIR SPEC_DIR BAZEL_PATH=SPEC_PATH...
 
 Paths are files, or directories, whose files and their names must be the same. Prints the digests, for directories with a seed
 the seed id.
@@ -9,6 +9,7 @@ the seed id.
 
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,12 +51,15 @@ def differences(ours: Path, theirs: Path) -> list[str]:
 
 
 def main() -> None:
-    bazel, spec = Path(sys.argv[1]), Path(sys.argv[2])
+    ociseed, bazel, spec = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     failed = False
-    for ours, _, theirs in (pair.partition("=") for pair in sys.argv[3:]):
+    for ours, _, theirs in (pair.partition("=") for pair in sys.argv[4:]):
         wrong = differences(bazel / ours, spec / theirs)
         for text in wrong:
             print(f"error: {text}", file=sys.stderr)
+        if wrong:
+            # Of layers, seeds and the like it says more than digests do.
+            subprocess.run([ociseed, "diff", spec / theirs, bazel / ours], check=False, stdout=sys.stderr)
         if not wrong:
             print(f"    {ours:<24} {summary(spec / theirs)}")
         failed = failed or bool(wrong)
