@@ -22,16 +22,18 @@ impl Work<'_> {
     /// Brings one image to what it should be, or counts what that takes.
     pub(super) fn load(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<(), Failure> {
         // An engine that was slow may release the lease of a run that was ended, and collect, after we saw what it held.
+        let mut reason = String::new();
         for _ in 0..ATTEMPTS {
             match self.load_once(image, report) {
                 Ok(true) => return Ok(()),
-                Ok(false) | Err(Failure::Gone(_)) => {}
+                Ok(false) => {}
+                Err(Failure::Gone(error)) => reason = format!(": {error}"),
                 Err(failure) => return Err(failure),
             }
             let actual = self.look_at(&image.namespace)?;
             self.actual.insert(image.namespace.clone(), actual);
         }
-        Err(Failure::Image("blobs or snapshots were deleted by others during the run".to_owned()))
+        Err(Failure::Image(format!("blobs or snapshots were deleted by others during the run{reason}")))
     }
 
     /// Returns whether all of it was still there when it was to be changed, and when its records were.
