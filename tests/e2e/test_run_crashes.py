@@ -11,7 +11,7 @@ import loader_seed as seed
 import rig
 from engine_state import differences, state
 from link_case import CONTENT, RUN, SNAPSHOTS, LinkCase
-from loader_case import flip, image
+from loader_case import OWNER, flip, image
 
 # How many points of each kind of run are killed at in a test run, and every how many of them a container is run.
 POINTS = 4 if rig.IS_NEWEST else 1
@@ -196,13 +196,8 @@ class Crashes(LinkCase):
 
         self.kill_everywhere("unclean copies", prepare, ["--seed", host], [self.web, self.app])
 
-    def test_a_collection_in_the_middle(self):
-        """Of what a user removed before a run that is to have it again: at every call, nothing that it found may be there any more."""
-        def prepare():
-            self.wipe()
-            self.load(source=["--seed", self.a])
-            self.engine.ctr("images", "remove", self.web.name, self.app.name, *self.web.records, *self.app.records)
-
+    def disturb_everywhere(self, what, prepare, disturb):
+        """Something happens while a run stands still at a call: it ends well, and the next one leaves nothing to be done."""
         images, source = [self.newer, self.app], ["--seed", self.b]
         prepare()
         command = self.command(source=source)
@@ -211,17 +206,40 @@ class Crashes(LinkCase):
         undisturbed = self.look()
         points, missed = kill_points.sample(found, POINTS), 0
         for number, point in enumerate(points):
-            with self.subTest(point=str(point)):
+            with self.subTest(run=what, point=str(point)):
                 prepare()
                 try:
-                    run = kill_points.stop(command, point, self.trace, self.engine.collect_garbage)
+                    run = kill_points.stop(command, point, self.trace, disturb)
                 except kill_points.Missed:
                     missed += 1
                     continue
                 self.assertEqual((run.returncode, json.loads(run.stdout)["errors"]), (0, []), run.stderr)
                 self.assert_mended(source, undisturbed, images, in_containers=number % CONTAINERS == 0)
-        print(f"\nrun, collected meanwhile: {len(points) - missed} of {len(points)} ({len(found)} in all)", flush=True)
+        print(f"\nrun, {what}: {len(points) - missed} of {len(points)} ({len(found)} in all)", flush=True)
         self.assertLessEqual(missed, 1 + len(points) // 20)
+
+    def remove_ours(self, *options):
+        for namespace in ("k8s.io", "moby"):
+            names = [name for name, image in self.engine.images(namespace).items() if OWNER in image.labels]
+            if names:
+                self.engine.ctr("images", "remove", *options, *names, namespace=namespace)
+
+    def test_a_collection_in_the_middle(self):
+        """Of what a user removed before a run that is to have it again: at every call, nothing that it found may be there any more."""
+        def prepare():
+            self.wipe()
+            self.load(source=["--seed", self.a])
+            self.remove_ours()
+
+        self.disturb_everywhere("collected meanwhile", prepare, self.engine.collect_garbage)
+
+    def test_a_removal_in_the_middle(self):
+        """A user removes what is about to be updated."""
+        def prepare():
+            self.wipe()
+            self.load(source=["--seed", self.a])
+
+        self.disturb_everywhere("removed meanwhile", prepare, lambda: self.remove_ours("--sync"))
 
 
 if __name__ == "__main__":

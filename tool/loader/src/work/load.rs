@@ -198,27 +198,37 @@ impl Work<'_> {
     /// Lets the lease hold what is there of an image to which no record of ours refers yet, so that it can be worked with; returns
     /// whether it all was still there by then.
     fn hold(&mut self, image: &Wanted) -> Result<bool, Failure> {
-        let scope = self.leases.scope(&image.namespace)?;
-        let (actual, snapshotter) = (&self.actual[&image.namespace], self.snapshotter());
-        for blob in image.blobs.iter().filter(|blob| actual.content.contains_key(&blob.digest)) {
-            let id = blob.digest.to_string();
-            scope
-                .add_resource(self.leases.run(), &Resource { kind: "content".to_owned(), id: id.clone() })?;
-            if scope.content_info(&id)?.is_none() {
+        for blob in &image.blobs {
+            if self.has(&image.namespace, blob)
+                && !self.hold_blob(&image.namespace, &blob.digest.to_string())?
+            {
                 return Ok(false);
             }
         }
-        for (id, seen) in
-            image.chains.iter().filter_map(|chain| actual.snapshots.get_key_value(&chain.to_string()))
-        {
-            let kind = format!("snapshots/{snapshotter}");
-            scope.add_resource(self.leases.run(), &Resource { kind, id: id.clone() })?;
-            // One that was made anew has another directory.
-            if scope.stat_snapshot(snapshotter, id)?.as_ref() != Some(seen) {
+        for name in image.chains.iter().map(ToString::to_string) {
+            let there = self.actual[&image.namespace].snapshots.contains_key(&name);
+            if there && !self.hold_snapshot(&image.namespace, &name)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Lets the lease hold a blob; returns whether it was still there by then.
+    pub(super) fn hold_blob(&mut self, namespace: &str, digest: &str) -> Result<bool, Failure> {
+        let scope = self.leases.scope(namespace)?;
+        let resource = Resource { kind: "content".to_owned(), id: digest.to_owned() };
+        scope.add_resource(self.leases.run(), &resource)?;
+        Ok(scope.content_info(digest)?.is_some())
+    }
+
+    /// Lets the lease hold a snapshot; returns whether it was still there by then, and the same: one that was made anew has another
+    /// directory.
+    pub(super) fn hold_snapshot(&mut self, namespace: &str, name: &str) -> Result<bool, Failure> {
+        let (scope, snapshotter) = (self.leases.scope(namespace)?, self.snapshotter());
+        let resource = Resource { kind: format!("snapshots/{snapshotter}"), id: name.to_owned() };
+        scope.add_resource(self.leases.run(), &resource)?;
+        Ok(scope.stat_snapshot(snapshotter, name)?.as_ref() == self.actual[namespace].snapshots.get(name))
     }
 
     /// Adds labels that blobs lack.

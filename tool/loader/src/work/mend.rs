@@ -45,8 +45,8 @@ impl Work<'_> {
             }
             let Some(target) = links.blob(&blob.digest) else { continue };
             let place = root.blobs().join(blob.digest.hex());
-            let fix = Fix { place, lies, target, what: "blob", name: blob.digest.to_string() };
-            mended |= self.fix(&root, fix, report, &mut dirs)?;
+            let fix = Fix { place, lies, target, part: Part::Blob, name: blob.digest.to_string() };
+            mended |= self.fix(&root, image, fix, report, &mut dirs)?;
             // The first pass only counts.
             if !self.dry && self.spoilt.remove(&blob.digest) {
                 report.replaced.push(blob.digest);
@@ -63,11 +63,12 @@ impl Work<'_> {
     fn fix(
         &mut self,
         root: &EngineRoot,
+        image: &Wanted,
         fix: Fix,
         report: &mut ImageReport,
         dirs: &mut BTreeSet<PathBuf>,
     ) -> Result<bool, Failure> {
-        let Fix { place, lies, target, what, name } = fix;
+        let Fix { place, lies, target, part, name } = fix;
         let is_right = lies == Lies::Link(target.clone().into_bytes());
         if is_right || (self.dry && !self.need.bring("link", "", &place.to_string_lossy())) {
             return Ok(false);
@@ -76,11 +77,21 @@ impl Work<'_> {
         let worked = matches!(lies, Lies::Link(_)) && std::fs::metadata(&place).is_ok();
         report.raise(if worked { Outcome::Updated } else { Outcome::Repaired });
         report.linked += 1;
-        if self.act(report, "link", what, &name) {
+        if self.act(report, "link", part.word(), &name) {
+            self.keep_hold(image, part, &name)?;
             root.link(&place, &target).map_err(|error| cannot_link(&place, &error))?;
             dirs.extend(place.parent().map(Path::to_owned));
         }
         Ok(!worked)
+    }
+
+    /// Has the lease hold what is about to be put right: a link in the place of what was collected would stay, and belong to nobody.
+    fn keep_hold(&mut self, image: &Wanted, part: Part, name: &str) -> Result<(), Failure> {
+        let held = match part {
+            Part::Blob => self.hold_blob(&image.namespace, name)?,
+            Part::Snapshot => self.hold_snapshot(&image.namespace, name)?,
+        };
+        if held { Ok(()) } else { Err(Failure::Gone(format!("{} {name} is gone", part.word()))) }
     }
 
     fn mend_snapshot(
@@ -119,12 +130,13 @@ impl Work<'_> {
                 return Ok(false);
             }
             if !self.dry {
+                self.keep_hold(image, Part::Snapshot, &name)?;
                 set_aside(&place).map_err(|error| cannot_link(&place, &error))?;
             }
         }
         let old = place.with_file_name(OLD);
-        let fix = Fix { place: place.clone(), lies, target, what: "snapshot", name };
-        let fixed = self.fix(root, fix, report, dirs).inspect_err(|_| {
+        let fix = Fix { place: place.clone(), lies, target, part: Part::Snapshot, name };
+        let fixed = self.fix(root, image, fix, report, dirs).inspect_err(|_| {
             // A layer that may be cut off is better than none. It stays where it is if the link is there.
             let _ = rustix::fs::renameat_with(CWD, &old, CWD, &place, RenameFlags::NOREPLACE);
         })?;
@@ -211,8 +223,24 @@ struct Fix {
     place: PathBuf,
     lies: Lies,
     target: String,
-    what: &'static str,
+    part: Part,
     name: String,
+}
+
+/// What a link in the engine's root stands for.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Blob,
+    Snapshot,
+}
+
+impl Part {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Snapshot => "snapshot",
+        }
+    }
 }
 
 fn sync_all(dirs: &BTreeSet<PathBuf>) -> Result<(), Failure> {
