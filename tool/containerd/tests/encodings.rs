@@ -37,25 +37,25 @@ fn converse<T>(say: &'static [Say], ask: impl FnOnce(&Client) -> T) -> (T, Heard
             let mut body = request.into_body();
             let mut bytes = Vec::new();
             while let Some(data) = body.data().await {
-                bytes.extend(data.unwrap());
+                bytes.extend(data.expect("the client sends"));
             }
             let (messages, status, text) = {
-                let mut notes = notes.lock().unwrap();
+                let mut notes = notes.lock().expect("no thread panicked");
                 notes.push((method, bytes));
                 say[notes.len() - 1]
             };
-            let mut stream = respond.send_response(head(), false).unwrap();
+            let mut stream = respond.send_response(head(), false).expect("the client listens");
             for message in messages {
-                stream.send_data(Bytes::from(frame(message)), false).unwrap();
+                stream.send_data(Bytes::from(frame(message)), false).expect("the client listens");
             }
-            stream.send_trailers(trailers(status, text)).unwrap();
+            stream.send_trailers(trailers(status, text)).expect("the client listens");
             true
         }
     });
     let client = connect(&socket, Duration::from_secs(5));
     client.set_limits(Duration::from_secs(5), Duration::from_secs(9));
     let answer = ask(&client);
-    let heard = std::mem::take(&mut *heard.lock().unwrap());
+    let heard = std::mem::take(&mut *heard.lock().expect("no thread panicked"));
     (answer, heard)
 }
 
@@ -87,7 +87,7 @@ fn snapshots_are_looked_up() {
             ),
             (&[], "5", "no such"),
         ],
-        |client| ["k", "j"].map(|name| client.scope("x").stat_snapshot("s", name).unwrap()),
+        |client| ["k", "j"].map(|name| client.scope("x").stat_snapshot("s", name).expect("answered")),
     );
     assert_eq!(found, [Some(layer()), None]);
     let method = "snapshots.v1.Snapshots/Stat";
@@ -108,7 +108,7 @@ fn snapshots_are_listed_message_by_message() {
         |client| {
             let mut found = Vec::new();
             let filters = ["f", "g"].map(str::to_owned).to_vec();
-            client.scope("x").list_snapshots("s", filters, |info| found.push(info)).unwrap();
+            client.scope("x").list_snapshots("s", filters, |info| found.push(info)).expect("answered");
             found
         },
     );
@@ -127,9 +127,9 @@ fn snapshots_are_made() {
     let ((prepared, again), calls) =
         converse(&[(MOUNTS, OK, ""), (MOUNTS, OK, ""), (&[b""], OK, "")], |client| {
             let scope = client.scope("x");
-            let mounts = scope.prepare_snapshot("s", "k", "p", &labels()).unwrap();
-            let again = scope.snapshot_mounts("s", "k").unwrap();
-            scope.commit_snapshot("s", "n", "k", &labels()).unwrap();
+            let mounts = scope.prepare_snapshot("s", "k", "p", &labels()).expect("answered");
+            let again = scope.snapshot_mounts("s", "k").expect("answered");
+            scope.commit_snapshot("s", "n", "k", &labels()).expect("answered");
             (mounts, again)
         });
     let [kind, source, target] = ["overlay", "o", "t"].map(str::to_owned);
@@ -155,7 +155,7 @@ fn snapshots_are_labelled_and_removed() {
         ],
         |client| {
             let scope = client.scope("x");
-            scope.label_snapshot("s", "n", &labels()).unwrap();
+            scope.label_snapshot("s", "n", &labels()).expect("answered");
             [(); 3].map(|()| scope.remove_snapshot("s", "k").map_err(|error| error.code()))
         },
     );
@@ -174,7 +174,7 @@ fn plugins_tell_what_they_export_and_why_they_failed() {
             OK,
             "",
         )],
-        |client| client.plugins(["f", "g"].map(str::to_owned).to_vec()).unwrap(),
+        |client| client.plugins(["f", "g"].map(str::to_owned).to_vec()).expect("answered"),
     );
     let plugin = |id: &str, exports: &[(&str, &str)], failure: Option<&str>| Plugin {
         kind: "T".to_owned(),
@@ -206,8 +206,9 @@ fn an_adoption_is_one_message_and_leaves_no_ingest() {
         (&[(&[], "11", "offset"), (&[], "5", "no such")], refused("offset"), &[WRITE, ABORT]),
     ];
     for (say, expected, calls) in cases {
-        let (adopted, found) =
-            converse(say, |client| client.scope("x").adopt_content("r", "d", 300, &labels()).unwrap());
+        let (adopted, found) = converse(say, |client| {
+            client.scope("x").adopt_content("r", "d", 300, &labels()).expect("answered")
+        });
         assert_eq!((adopted, found), (expected, heard(calls)));
     }
 }

@@ -41,7 +41,7 @@ async fn send(stream: &mut h2::SendStream<Bytes>, bytes: Vec<u8>) {
             return;
         };
         let piece = bytes.split_to(room.min(bytes.len()));
-        stream.send_data(piece, false).unwrap();
+        stream.send_data(piece, false).expect("the client listens");
     }
 }
 
@@ -55,15 +55,15 @@ fn a_call_carries_what_grpc_wants_and_its_answer_comes_in_pieces() {
             && headers["te"] == "trailers"
             && headers["grpc-timeout"] == "5000m"
             && !headers.contains_key("containerd-namespace");
-        let mut stream = respond.send_response(head(), false).unwrap();
+        let mut stream = respond.send_response(head(), false).expect("the client listens");
         for byte in frame(1, if good { b"v1" } else { b"bad" }) {
-            stream.send_data(Bytes::from(vec![byte]), false).unwrap();
+            stream.send_data(Bytes::from(vec![byte]), false).expect("the client listens");
         }
-        stream.send_trailers(trailers("0", "")).unwrap();
+        stream.send_trailers(trailers("0", "")).expect("the client listens");
         true
     });
     let client = connect(&socket, Duration::from_secs(5));
-    assert_eq!(client.version().unwrap().version, "v1");
+    assert_eq!(client.version().expect("answered").version, "v1");
     assert_eq!(client.tally().calls["containerd.services.version.v1.Version/Version"], 1);
 }
 
@@ -74,10 +74,10 @@ fn errors_come_as_trailers_with_or_without_a_body() {
         if request.uri().path().ends_with("/Version") {
             let response =
                 Response::builder().header("grpc-status", "12").header("grpc-message", "no%20such").body(());
-            respond.send_response(response.unwrap(), true).unwrap();
+            respond.send_response(response.expect("made of ASCII"), true).expect("the client listens");
         } else {
-            let mut stream = respond.send_response(head(), false).unwrap();
-            stream.send_trailers(trailers("5", "not there")).unwrap();
+            let mut stream = respond.send_response(head(), false).expect("the client listens");
+            stream.send_trailers(trailers("5", "not there")).expect("the client listens");
         }
         true
     });
@@ -87,7 +87,7 @@ fn errors_come_as_trailers_with_or_without_a_body() {
     assert!(error.to_string().ends_with("Unimplemented: no such"), "{error}");
     assert_eq!(client.namespaces().unwrap_err().code(), Some(Code::NotFound));
     // What the engine does not know is an answer where one may ask.
-    assert_eq!(client.scope("x").content_info("sha256:0").unwrap(), None);
+    assert_eq!(client.scope("x").content_info("sha256:0").expect("answered"), None);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn no_labels_are_not_all_labels() {
     let socket = Socket::new();
     serve(&socket, 65_535, |_, _| async move { false });
     let client = connect(&socket, Duration::from_secs(5));
-    client.scope("ns").label_content("sha256:00", &BTreeMap::new()).unwrap();
+    client.scope("ns").label_content("sha256:00", &BTreeMap::new()).expect("answered");
     assert!(client.tally().calls.is_empty());
 }
 
@@ -103,12 +103,14 @@ fn no_labels_are_not_all_labels() {
 fn answers_that_no_engine_gives_are_named() {
     let socket = Socket::new();
     serve(&socket, 65_535, |request, mut respond| async move {
-        let namespace = request.headers()["containerd-namespace"].to_str().unwrap();
+        let namespace = request.headers()["containerd-namespace"].to_str().expect("made of ASCII");
         if namespace == "http" {
-            respond.send_response(Response::builder().status(503).body(()).unwrap(), true).unwrap();
+            respond
+                .send_response(Response::builder().status(503).body(()).expect("made of ASCII"), true)
+                .expect("the client listens");
             return true;
         }
-        let mut stream = respond.send_response(head(), false).unwrap();
+        let mut stream = respond.send_response(head(), false).expect("the client listens");
         let (bytes, status) = match namespace {
             "compressed" => (vec![1, 0, 0, 0, 0], "0"),
             "cut" => (vec![0, 0, 0, 0, 9, 1], "0"),
@@ -118,7 +120,7 @@ fn answers_that_no_engine_gives_are_named() {
             "status" => (vec![], "what"),
             other => panic!("{other}"),
         };
-        stream.send_data(bytes.into(), false).unwrap();
+        stream.send_data(bytes.into(), false).expect("the client listens");
         let _ = stream.send_trailers(trailers(status, ""));
         true
     });
@@ -148,7 +150,7 @@ fn content_larger_than_any_window_flows_both_ways() {
     // A window smaller than a message: sending must wait for room and go on.
     serve(&socket, 1000, |request, mut respond| async move {
         let read = request.uri().path().ends_with("/Read");
-        let mut stream = respond.send_response(head(), false).unwrap();
+        let mut stream = respond.send_response(head(), false).expect("the client listens");
         let mut body = request.into_body();
         if read {
             for _ in 0..5 {
@@ -157,8 +159,8 @@ fn content_larger_than_any_window_flows_both_ways() {
         } else {
             let (mut seen, mut answered) = (0, 0);
             while let Some(data) = body.data().await {
-                let length = data.unwrap().len();
-                body.flow_control().release_capacity(length).unwrap();
+                let length = data.expect("the client sends").len();
+                body.flow_control().release_capacity(length).expect("the client sends");
                 seen += length;
                 // Once for the opening, once for the message with the bytes: `offset` is field 4, a varint.
                 let due = usize::from(seen > 0) + usize::from(seen > SIZE / 5);
@@ -171,7 +173,7 @@ fn content_larger_than_any_window_flows_both_ways() {
                 }
             }
         }
-        stream.send_trailers(trailers("0", "")).unwrap();
+        stream.send_trailers(trailers("0", "")).expect("the client listens");
         true
     });
     let client = connect(&socket, Duration::from_secs(20));
@@ -183,11 +185,11 @@ fn content_larger_than_any_window_flows_both_ways() {
                 seen += bytes.len();
                 bytes.iter().all(|b| *b == 7)
             })
-            .unwrap()
+            .expect("answered")
     );
     assert_eq!((seen, client.tally().read), (SIZE, SIZE as u64));
-    let mut writer = client.scope("x").write_content("ref", "d", 1 << 20).unwrap();
-    writer.write(Bytes::from(vec![7; 1 << 20])).unwrap();
+    let mut writer = client.scope("x").write_content("ref", "d", 1 << 20).expect("answered");
+    writer.write(Bytes::from(vec![7; 1 << 20])).expect("answered");
     assert_eq!((writer.offset(), client.tally().sent), (1 << 20, 1 << 20));
 }
 
@@ -197,14 +199,14 @@ fn an_error_in_the_middle_of_sending_is_the_error() {
     serve(&socket, 1000, |request, mut respond| async move {
         let mut body = request.into_body();
         let _ = body.data().await;
-        let mut stream = respond.send_response(head(), false).unwrap();
+        let mut stream = respond.send_response(head(), false).expect("the client listens");
         send(&mut stream, vec![0; 5]).await;
         let _ = body.data().await;
-        stream.send_trailers(trailers("2", "no space left on device")).unwrap();
+        stream.send_trailers(trailers("2", "no space left on device")).expect("the client listens");
         true
     });
     let client = connect(&socket, Duration::from_secs(5));
-    let mut writer = client.scope("x").write_content("ref", "d", 1 << 20).unwrap();
+    let mut writer = client.scope("x").write_content("ref", "d", 1 << 20).expect("answered");
     let error = writer.write(Bytes::from(vec![7; 1 << 20])).unwrap_err();
     assert!(error.is_no_space() && !error.is_fatal(), "{error}");
 }
@@ -251,8 +253,8 @@ fn a_wait_ends_when_told_to_stop() {
         true
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let client =
-        Client::connect(&socket.0, Options { stop: Arc::clone(&stop), ..Options::default() }).unwrap();
+    let client = Client::connect(&socket.0, Options { stop: Arc::clone(&stop), ..Options::default() })
+        .expect("connected");
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
@@ -280,7 +282,8 @@ fn a_wait_calls_until_it_ends() {
         counting.fetch_add(1, Ordering::Relaxed);
     });
     let limit = Duration::from_millis(500);
-    let client = Client::connect(&socket.0, Options { limit, waiting, ..Options::default() }).unwrap();
+    let client =
+        Client::connect(&socket.0, Options { limit, waiting, ..Options::default() }).expect("connected");
     let before = count.load(Ordering::Relaxed);
     assert!(matches!(client.version().unwrap_err(), Error::Deadline { .. }));
     let during = count.load(Ordering::Relaxed) - before;

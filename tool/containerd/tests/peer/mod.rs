@@ -38,16 +38,16 @@ where
     let path = socket.0.clone();
     let (ready, listening) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let listener = UnixListener::bind(path).unwrap();
-            ready.send(()).unwrap();
-            let (stream, _) = listener.accept().await.unwrap();
+            let listener = UnixListener::bind(path).expect("the socket is new");
+            ready.send(()).expect("the client listens");
+            let (stream, _) = listener.accept().await.expect("connected");
             let mut connection = h2::server::Builder::new()
                 .initial_window_size(window)
                 .handshake::<_, Bytes>(stream)
                 .await
-                .unwrap();
+                .expect("connected");
             while let Some(call) = connection.accept().await {
                 let Ok((request, respond)) = call else { return };
                 let mut answered = std::pin::pin!(answer(request, respond));
@@ -62,20 +62,20 @@ where
             }
         });
     });
-    listening.recv().unwrap();
+    listening.recv().expect("the peer listens");
 }
 
 pub(crate) fn connect(socket: &Socket, limit: Duration) -> Client {
-    Client::connect(&socket.0, Options { limit, slow_limit: limit, ..Options::default() }).unwrap()
+    Client::connect(&socket.0, Options { limit, slow_limit: limit, ..Options::default() }).expect("connected")
 }
 
 pub(crate) fn trailers(status: &str, message: &str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", status.parse().unwrap());
-    trailers.insert("grpc-message", message.parse().unwrap());
+    trailers.insert("grpc-status", status.parse().expect("made of ASCII"));
+    trailers.insert("grpc-message", message.parse().expect("made of ASCII"));
     trailers
 }
 
 pub(crate) fn head() -> Response<()> {
-    Response::builder().header("content-type", "application/grpc").body(()).unwrap()
+    Response::builder().header("content-type", "application/grpc").body(()).expect("made of ASCII")
 }
