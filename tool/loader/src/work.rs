@@ -4,6 +4,7 @@
 //! for it, the second time does it.
 
 mod examine;
+mod hold;
 mod link;
 mod load;
 mod mend;

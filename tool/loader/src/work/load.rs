@@ -1,6 +1,6 @@
 //! One image: what its namespace lacks of it is written, labelled and named by records.
 
-use ociseed_containerd::{Code, ContentInfo, ImageRecord, Resource};
+use ociseed_containerd::{Code, ContentInfo, ImageRecord};
 use ociseed_spec::records::ContentRecord;
 use ociseed_spec::{Digest, Reference};
 
@@ -36,7 +36,7 @@ impl Work<'_> {
         Err(Failure::Image(format!("blobs or snapshots were deleted by others during the run{reason}")))
     }
 
-    /// Returns whether all of it was still there when it was to be changed, and when its records were.
+    /// Returns whether all of it was there when its records were to be changed.
     fn load_once(&mut self, image: &Wanted, report: &mut ImageReport) -> Result<bool, Failure> {
         let changes = self.changes(image, report);
         if changes.iter().all(|(_, change)| matches!(change, Change::Conflict(_))) {
@@ -66,8 +66,8 @@ impl Work<'_> {
             self.check_layers(image, &missing)?;
             check_manifest(image)?;
         }
-        if new && !self.dry && !self.hold(image)? {
-            return Ok(false);
+        if new && !self.dry {
+            self.hold(image)?;
         }
         let mended = self.mend(image, report)?;
         if !missing.is_empty() && !new {
@@ -193,42 +193,6 @@ impl Work<'_> {
             Some(reason) => Err(Failure::Image(reason.clone())),
             None => Ok(()),
         }
-    }
-
-    /// Lets the lease hold what is there of an image to which no record of ours refers yet, so that it can be worked with; returns
-    /// whether it all was still there by then.
-    fn hold(&mut self, image: &Wanted) -> Result<bool, Failure> {
-        for blob in &image.blobs {
-            if self.has(&image.namespace, blob)
-                && !self.hold_blob(&image.namespace, &blob.digest.to_string())?
-            {
-                return Ok(false);
-            }
-        }
-        for name in image.chains.iter().map(ToString::to_string) {
-            let there = self.actual[&image.namespace].snapshots.contains_key(&name);
-            if there && !self.hold_snapshot(&image.namespace, &name)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Lets the lease hold a blob; returns whether it was still there by then.
-    pub(super) fn hold_blob(&mut self, namespace: &str, digest: &str) -> Result<bool, Failure> {
-        let scope = self.leases.scope(namespace)?;
-        let resource = Resource { kind: "content".to_owned(), id: digest.to_owned() };
-        scope.add_resource(self.leases.run(), &resource)?;
-        Ok(scope.content_info(digest)?.is_some())
-    }
-
-    /// Lets the lease hold a snapshot; returns whether it was still there by then, and the same: one that was made anew has another
-    /// directory.
-    pub(super) fn hold_snapshot(&mut self, namespace: &str, name: &str) -> Result<bool, Failure> {
-        let (scope, snapshotter) = (self.leases.scope(namespace)?, self.snapshotter());
-        let resource = Resource { kind: format!("snapshots/{snapshotter}"), id: name.to_owned() };
-        scope.add_resource(self.leases.run(), &resource)?;
-        Ok(scope.stat_snapshot(snapshotter, name)?.as_ref() == self.actual[namespace].snapshots.get(name))
     }
 
     /// Adds labels that blobs lack.

@@ -1,5 +1,6 @@
 //! Links that are wrong, and what a power cut may have left of what the engine unpacked: puts them right.
 
+use super::hold::Part;
 use super::link::{cannot_link, directory_label, number_of};
 use super::*;
 use crate::root::{self, Lies};
@@ -78,20 +79,11 @@ impl Work<'_> {
         report.raise(if worked { Outcome::Updated } else { Outcome::Repaired });
         report.linked += 1;
         if self.act(report, "link", part.word(), &name) {
-            self.keep_hold(image, part, &name)?;
+            self.hold_part(image, part, &name)?;
             root.link(&place, &target).map_err(|error| cannot_link(&place, &error))?;
             dirs.extend(place.parent().map(Path::to_owned));
         }
         Ok(!worked)
-    }
-
-    /// Has the lease hold what is about to be put right: a link in the place of what was collected would stay, and belong to nobody.
-    fn keep_hold(&mut self, image: &Wanted, part: Part, name: &str) -> Result<(), Failure> {
-        let held = match part {
-            Part::Blob => self.hold_blob(&image.namespace, name)?,
-            Part::Snapshot => self.hold_snapshot(&image.namespace, name)?,
-        };
-        if held { Ok(()) } else { Err(Failure::Gone(format!("{} {name} is gone", part.word()))) }
     }
 
     fn mend_snapshot(
@@ -130,7 +122,7 @@ impl Work<'_> {
                 return Ok(false);
             }
             if !self.dry {
-                self.keep_hold(image, Part::Snapshot, &name)?;
+                self.hold_part(image, Part::Snapshot, &name)?;
                 set_aside(&place).map_err(|error| cannot_link(&place, &error))?;
             }
         }
@@ -225,22 +217,6 @@ struct Fix {
     target: String,
     part: Part,
     name: String,
-}
-
-/// What a link in the engine's root stands for.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Blob,
-    Snapshot,
-}
-
-impl Part {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Blob => "blob",
-            Self::Snapshot => "snapshot",
-        }
-    }
 }
 
 fn sync_all(dirs: &BTreeSet<PathBuf>) -> Result<(), Failure> {
