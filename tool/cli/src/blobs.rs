@@ -3,7 +3,9 @@
 //! Layouts and archives are opened when something of them is needed, which in a build where nothing changed is never.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ociseed_image::{Carried, Named};
@@ -12,12 +14,12 @@ use ociseed_spec::Digest;
 use ociseed_spec::file::Base;
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_spec::params::BlobSource;
-use ociseed_store::{Archive, BlobFile, Layout, Place as BlobPlace, Source};
-use ociseed_tree::{Content, Extent, FileRange, HostFile};
+use ociseed_store::{Archive, BlobFile, Layout, LayoutError, ListedLayout, Place as BlobPlace, Source};
+use ociseed_tree::{Content, Extent, FileRange, HostFile, ListedFile};
 
 use crate::failure::{Failure, chain};
 use crate::files::digest_of_stamps;
-use crate::inputs::{Inputs, Place};
+use crate::inputs::{Directory, Inputs, Place};
 use crate::step;
 
 /// Finds blobs by digest.
@@ -30,12 +32,19 @@ pub(crate) struct Blobs {
 /// Layouts and archives among those of [`Blobs`].
 pub(crate) type SourceSet = BTreeSet<usize>;
 
+/// Where a layout or archive is.
+enum Found {
+    /// One of this machine; the flag says whether it is an archive.
+    Host(Place, bool),
+    /// A layout of which each file is given, and what it is called.
+    Listed(Vec<ListedFile>, String),
+}
+
 /// A layout or archive, opened when it is first needed.
 struct Opening {
     /// What tells it from others.
     key: String,
-    place: Place,
-    archive: bool,
+    found: Found,
     /// Who asked for it first, for messages.
     wanted_by: String,
     /// What the file system said of the files that decide what it is, where somebody keeps what comes of it.
@@ -46,11 +55,15 @@ struct Opening {
 impl Opening {
     /// Returns the files that decide what it is: its index, as all else goes by digest, or itself.
     fn deciding_files(&self) -> Vec<Place> {
-        if self.archive {
-            return vec![self.place.clone()];
+        match &self.found {
+            Found::Host(archive, true) => vec![archive.clone()],
+            Found::Host(layout, false) => {
+                let below = |name: &str| Place { path: layout.path.join(name), ..layout.clone() };
+                vec![below("index.json"), below("oci-layout")]
+            }
+            // Of a step alone, whose results nobody here keeps.
+            Found::Listed(..) => Vec::new(),
         }
-        let below = |name: &str| Place { path: self.place.path.join(name), ..self.place.clone() };
-        vec![below("index.json"), below("oci-layout")]
     }
 
     fn open(&self) -> Result<&dyn Source, Failure> {
@@ -63,16 +76,30 @@ impl Opening {
     }
 
     fn open_now(&self) -> Result<Box<dyn Source + Send + Sync>, Failure> {
-        let Place { dir, path, shown } = &self.place;
+        let layout_failure = |error: LayoutError| {
+            let hint = "it has `oci-layout` and `index.json`; `skopeo copy SOURCE oci:DIR:TAG` makes one";
+            Failure::new(chain(&error)).hint(hint.to_owned())
+        };
+        let (place, archive) = match &self.found {
+            Found::Host(place, archive) => (place, *archive),
+            Found::Listed(files, shown) => {
+                let file = |file: &ListedFile| {
+                    let at = PathBuf::from(OsStr::from_bytes(file.at.as_bytes()));
+                    (at, (Arc::clone(&file.dir), file.path.clone()))
+                };
+                let layout = ListedLayout::open(&files.iter().map(file).collect(), shown.clone());
+                return Ok(Box::new(layout.map_err(layout_failure)?));
+            }
+        };
+        let Place { dir, path, shown } = place;
         let is_dir = dir.metadata(path);
         let is_dir =
-            is_dir.map_err(|error| self.place.failure(&error).hint(Place::missing_hint(&error)))?.is_dir();
-        match (self.archive, is_dir) {
-            (true, false) => Ok(Box::new(open_archive(&self.place)?)),
+            is_dir.map_err(|error| place.failure(&error).hint(Place::missing_hint(&error)))?.is_dir();
+        match (archive, is_dir) {
+            (true, false) => Ok(Box::new(open_archive(place)?)),
             (false, true) => {
-                let layout = Layout::open(self.place.open_dir()?, shown.clone());
-                let hint = "it has `oci-layout` and `index.json`; `skopeo copy SOURCE oci:DIR:TAG` makes one";
-                Ok(Box::new(layout.map_err(|error| Failure::new(chain(&error)).hint(hint.to_owned()))?))
+                let layout = Layout::open(place.open_dir()?, shown.clone());
+                Ok(Box::new(layout.map_err(layout_failure)?))
             }
             (true, true) => {
                 let failure = Failure::new(format!("`{shown}` is a directory, expected an archive, a tar"));
@@ -134,10 +161,17 @@ impl Blobs {
         if let Some(known) = self.number(&base) {
             return Ok(Some(known));
         }
-        let place = inputs.find(word, wanted_by)?;
+        let found = if archive {
+            Found::Host(inputs.find(word, wanted_by)?, true)
+        } else {
+            match inputs.find_directory(word, wanted_by)? {
+                Directory::Host(place) => Found::Host(place, false),
+                Directory::Listed(files) => Found::Listed(files.to_vec(), word.to_owned()),
+            }
+        };
         let wanted_by = wanted_by.to_owned();
         let (stamps, opened) = (None, OnceLock::new());
-        self.sources.push(Opening { key, place, archive, wanted_by, stamps, opened });
+        self.sources.push(Opening { key, found, wanted_by, stamps, opened });
         Ok(Some(self.sources.len() - 1))
     }
 

@@ -1,7 +1,7 @@
 //! An OCI image layout in a directory (image specification, "Image Layout").
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, File};
@@ -38,13 +38,13 @@ pub struct BlobFile {
 /// Says why a directory is no image layout.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// One of its two files cannot be read.
+    /// A file cannot be read.
     #[error("`{place}` is no OCI image layout: cannot read `{file}`")]
     Read {
         /// The layout, as it was named.
         place: String,
-        /// `oci-layout` or `index.json`.
-        file: &'static str,
+        /// `oci-layout`, `index.json` or, of a layout of which each file is given, a blob.
+        file: String,
         /// The operating system's reason.
         source: io::Error,
     },
@@ -68,7 +68,7 @@ impl Layout {
         let read = |file: &'static str| {
             read_limited(&dir, file).map_err(|source| LayoutError::Read {
                 place: place.clone(),
-                file,
+                file: file.to_owned(),
                 source,
             })
         };
@@ -132,7 +132,7 @@ impl Layout {
     /// There is no such blob.
     pub fn find_blob(&self, digest: &Digest) -> Result<BlobFile, BlobError> {
         let path = blob_path(digest);
-        let metadata = self.dir.metadata(&path).map_err(|source| self.read_error(digest, source))?;
+        let metadata = self.dir.metadata(&path).map_err(|source| read_error(digest, &self.place, source))?;
         Ok(BlobFile { dir: Arc::clone(&self.dir), path, size: metadata.len() })
     }
 
@@ -141,13 +141,7 @@ impl Layout {
     /// # Errors
     /// There is no such blob, or it has another size.
     pub fn open_blob(&self, digest: &Digest, size: u64) -> Result<VerifiedReader<File>, BlobError> {
-        let file = self.dir.open(blob_path(digest)).map_err(|source| self.read_error(digest, source))?;
-        let found = file.metadata().map_err(|source| self.read_error(digest, source))?.len();
-        if found != size {
-            let (digest, place) = (*digest, self.place.clone());
-            return Err(BlobError::Size { digest, place, expected: size, found });
-        }
-        Ok(VerifiedReader::new(file, *digest, size, self.place.clone()))
+        open_blob(&self.dir, &blob_path(digest), digest, size, &self.place)
     }
 
     /// Reads a blob of at most `limit` bytes into memory.
@@ -157,13 +151,31 @@ impl Layout {
     pub fn read_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Vec<u8>, BlobError> {
         read_all(self.open_blob(digest, size)?, limit)
     }
+}
 
-    fn read_error(&self, digest: &Digest, source: io::Error) -> BlobError {
-        let (digest, place) = (*digest, self.place.clone());
-        match source.kind() {
-            io::ErrorKind::NotFound => BlobError::Missing { digest, place },
-            _ => BlobError::Read { digest, place, source },
-        }
+/// Opens the file of a blob of `size` bytes; `place` names the layout in messages.
+pub(crate) fn open_blob(
+    dir: &Dir,
+    path: &Path,
+    digest: &Digest,
+    size: u64,
+    place: &str,
+) -> Result<VerifiedReader<File>, BlobError> {
+    let failed = |source| read_error(digest, place, source);
+    let file = dir.open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?.len();
+    if found != size {
+        let (digest, place) = (*digest, place.to_owned());
+        return Err(BlobError::Size { digest, place, expected: size, found });
+    }
+    Ok(VerifiedReader::new(file, *digest, size, place.to_owned()))
+}
+
+fn read_error(digest: &Digest, place: &str, source: io::Error) -> BlobError {
+    let (digest, place) = (*digest, place.to_owned());
+    match source.kind() {
+        io::ErrorKind::NotFound => BlobError::Missing { digest, place },
+        _ => BlobError::Read { digest, place, source },
     }
 }
 
@@ -172,7 +184,8 @@ fn blob_path(digest: &Digest) -> PathBuf {
     PathBuf::from(format!("blobs/sha256/{}", digest.hex()))
 }
 
-fn read_limited(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
+/// Reads one of the two files that make a directory a layout.
+pub(crate) fn read_limited(dir: &Dir, name: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     dir.open(name)?.take(MAX_INDEX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_INDEX {

@@ -12,6 +12,8 @@ pub mod cache;
 mod docker;
 mod index;
 mod layout;
+#[cfg(feature = "builder")]
+mod listed;
 mod members;
 #[cfg(feature = "builder")]
 mod names;
@@ -24,6 +26,8 @@ pub use archive::{Archive, ArchiveError};
 pub use docker::DockerError;
 pub use index::{IndexEntry, IndexError, parse_index};
 pub use layout::{BlobFile, Layout, LayoutError};
+#[cfg(feature = "builder")]
+pub use listed::ListedLayout;
 #[cfg(feature = "builder")]
 pub use names::full_name;
 #[cfg(feature = "builder")]

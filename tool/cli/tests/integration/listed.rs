@@ -1,10 +1,11 @@
-//! Directories of which each file is given, and arguments in a file, as Bazel passes them.
+//! Directories of which each file is given, and arguments in files, as Bazel passes them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::run::{bad, good, scratch};
+use crate::run::{bad, good, ociseed, scratch};
 
 /// Everything below a directory goes to `/srv`, but for what a pattern leaves out.
 const PARAMS: &str =
@@ -121,4 +122,99 @@ fn arguments_may_stand_in_a_file() {
     assert!(bad(&dir, &["inspect", "@with"], 1).contains("`@with`"));
     fs::write(dir.join("again"), "@with\n").expect("written");
     assert!(bad(&dir, &["@again"], 2).contains("@with"));
+}
+
+#[test]
+fn a_program_of_another_name_takes_arguments_from_the_file_beside_it() {
+    let dir = prepared("beside");
+    let expected = layer(&dir, "whole.tar", &["--input", "www=www"]);
+    let program = dir.join("my test");
+    symlink(env!("CARGO_BIN_EXE_ociseed"), &program).expect("linked");
+    fs::write(dir.join("my test.args"), "inspect\n--files\n").expect("written");
+    let run = |program: &Path, args: &[&str]| {
+        Command::new(program).args(args).current_dir(&dir).output().expect("it runs")
+    };
+    let found = run(&program, &["--json", "whole.tar"]);
+    assert_eq!(String::from_utf8_lossy(&found.stdout), expected);
+    // Without the file, and under its own name, it is what it always is.
+    fs::remove_file(dir.join("my test.args")).expect("removed");
+    assert_eq!(run(&program, &["whole.tar"]).status.code(), Some(2));
+    symlink(env!("CARGO_BIN_EXE_ociseed"), dir.join("ociseed")).expect("linked");
+    fs::write(dir.join("ociseed.args"), "inspect\n").expect("written");
+    assert_eq!(run(&dir.join("ociseed"), &["whole.tar"]).status.code(), Some(2));
+}
+
+/// A layout with one image, and what is in it as it is listed.
+fn layout(dir: &Path) -> Vec<String> {
+    let spec = r#"{"layer":{"a":{"add":[{"text":"a","to":"/a"}]}},"image":{"a":{"layers":["a"]}},
+        "index":{"a":{"images":["a"]}},
+        "bundle":{"a":{"format":"layout","images":{"docker.io/library/a:1":"a"},"indexes":{"docker.io/library/all:1":"a"}}}}"#;
+    fs::write(dir.join("spec.json"), spec).expect("written");
+    good(dir, &["build", "spec.json", "--out", "out", "bundle.a"]);
+    // What sandboxes do to a directory.
+    let mut listing = Vec::new();
+    for at in ["oci-layout", "index.json"].map(str::to_owned).into_iter().chain(blobs(dir)) {
+        let link = dir.join("sandbox/layout").join(&at);
+        fs::create_dir_all(link.parent().expect("below")).expect("made");
+        symlink(dir.join("out/bundle/a").join(&at), link).expect("linked");
+        listing.extend(["--input-file".to_owned(), format!("base/{at}"), format!("sandbox/layout/{at}")]);
+    }
+    listing
+}
+
+fn blobs(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir.join("out/bundle/a/blobs/sha256")).expect("a layout");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("read").file_name();
+    entries.map(|entry| format!("blobs/sha256/{}", name(entry).to_string_lossy())).collect()
+}
+
+/// Runs a step over the layout both whole and listed; both must make the same.
+fn same_of_layout(dir: &Path, listing: &[String], step: &str, params: &str) {
+    fs::write(dir.join("p.json"), params).expect("written");
+    let run = |out: &str, inputs: &[&str]| {
+        let args = [step, "--params", "p.json", "--out", out];
+        let output = ociseed(dir, &args.iter().chain(inputs).copied().collect::<Vec<_>>());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(dir.join(out)).expect("written")
+    };
+    let listed: Vec<&str> = listing.iter().map(String::as_str).collect();
+    assert!(run("whole", &["--input", "base=out/bundle/a"]) == run("listed", &listed), "{step}");
+}
+
+#[test]
+fn a_listed_layout_is_the_same_base_as_the_layout() {
+    let dir = scratch("listed-layout");
+    let listing = layout(&dir);
+    let image = r#"{"version":1,"image":{"base":{"layout":"base","reference":"docker.io/library/a:1"}}}"#;
+    same_of_layout(&dir, &listing, "image", image);
+    fs::copy(dir.join("listed"), dir.join("a.image.json")).expect("copied");
+    let index = r#"{"version":1,"index":{"base":{"layout":"base","reference":"docker.io/library/all:1"}}}"#;
+    same_of_layout(&dir, &listing, "index", index);
+    let bundle = r#"{"version":1,"inputs":{"a":"a.image.json"},"blobs":[{"layout":"base"}],
+        "bundle":{"format":"oci-archive","images":{"docker.io/library/b:1":"a"}}}"#;
+    same_of_layout(&dir, &listing, "bundle", bundle);
+}
+
+#[test]
+fn a_listed_layout_without_a_part_of_it_is_refused() {
+    let dir = scratch("listed-layout-bad");
+    let listing = layout(&dir);
+    let image = r#"{"version":1,"image":{"base":{"layout":"base","reference":"docker.io/library/a:1"}}}"#;
+    fs::write(dir.join("params.json"), image).expect("written");
+    let without = |part: &str| {
+        let kept = listing.chunks(3).filter(|entry| !entry[1].contains(part)).flatten();
+        let args = ["image", "--params", "params.json", "--out", "x"];
+        let args: Vec<&str> = args.into_iter().chain(kept.map(String::as_str)).collect();
+        let message = bad(&dir, &args, 1);
+        assert!(!dir.join("x").exists(), "nothing half-written stays");
+        message
+    };
+    assert!(without("oci-layout").contains("`base` is no OCI image layout: cannot read `oci-layout`"));
+    assert!(without("index.json").contains("`base` is no OCI image layout: cannot read `index.json`"));
+    assert!(without("/blobs/").contains("is not in base"), "{}", without("/blobs/"));
+    for name in blobs(&dir) {
+        let blob = dir.join("out/bundle/a").join(name);
+        fs::write(&blob, fs::read(&blob).expect("read").to_ascii_uppercase()).expect("written");
+    }
+    assert!(without("no such part").contains("in base: expected"));
 }
