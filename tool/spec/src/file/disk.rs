@@ -98,7 +98,7 @@ impl fmt::Display for StoreName {
 string_form!(
     StoreName,
     "StoreName",
-    "^[a-z0-9][a-z0-9._-]*\\.archives$",
+    "^[a-z0-9][a-z0-9._-]*\\.(archives|containerd)$",
     "A store of a seed, as `appliance.archives`."
 );
 
