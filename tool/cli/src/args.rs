@@ -135,6 +135,9 @@ pub(crate) struct VerifyArgs {
     /// What to look at; its kind is found out.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
+    /// Read the files of a directory wherever links lead, as build systems lay them out.
+    #[arg(long)]
+    pub(crate) follow_links: bool,
     /// Print errors alone: no bars, and nothing when all is well.
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,

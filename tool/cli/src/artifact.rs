@@ -1,5 +1,7 @@
 //! Finding out what a path is: any of the things that ociseed writes or reads.
 
+mod linked;
+
 use std::fs::File as StdFile;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use ociseed_seed::bolt::{self, Bucket};
 use ociseed_seed::medium::Medium;
 use ociseed_spec::lock::{self, Lock};
 use ociseed_spec::metadata::{DiskMetadata, LayerMetadata};
-use ociseed_store::{Archive, Layout};
+use ociseed_store::{Archive, Layout, Source};
 use ociseed_tree::{Tree, decompress, tar};
 
 use crate::failure::{Failure, chain};
@@ -27,9 +29,9 @@ pub(crate) enum Artifact {
     /// The output directory of a build, and its path.
     Output(Report, PathBuf),
     /// A seed in host form; the lock's exact bytes.
-    Seed(Layout, Vec<u8>),
+    Seed(Box<dyn Source>, Vec<u8>),
     /// An image layout.
-    Layout(Layout),
+    Layout(Box<dyn Source>),
     /// An image layout in a tar, or what `docker save` writes.
     Archive(Archive),
     /// A preseed directory, or a tar of one: archives by path.
@@ -99,6 +101,15 @@ impl Artifact {
         }
     }
 
+    /// Opens what the command line names; files in a directory are read wherever links lead.
+    pub(crate) fn open_following(path: &Path) -> Result<Self, Failure> {
+        if path.metadata().map_err(|error| argument_failure(path, &error))?.is_dir() {
+            linked::open(path)
+        } else {
+            Self::open(path)
+        }
+    }
+
     fn of_dir(dir: Arc<Dir>, path: &Path) -> Result<Self, Failure> {
         let shown = shown_path(path);
         let fail =
@@ -111,8 +122,8 @@ impl Artifact {
             let layout =
                 Layout::open(Arc::clone(&dir), &*shown).map_err(|error| Failure::new(chain(&error)))?;
             return Ok(match dir.exists(lock::FILE_NAME) {
-                true => Self::Seed(layout, read(lock::FILE_NAME)?),
-                false => Self::Layout(layout),
+                true => Self::Seed(Box::new(layout), read(lock::FILE_NAME)?),
+                false => Self::Layout(Box::new(layout)),
             });
         }
         if dir.exists("report.json") {
@@ -120,14 +131,7 @@ impl Artifact {
             return Ok(Self::Output(report, path.into()));
         }
         let archives = preseed_archives(&dir, &shown)?;
-        if archives.is_empty() {
-            let hint = "a seed has `seed.json`, a layout `oci-layout`, an output directory `report.json`, \
-                        a preseed directory `NAMESPACE/FILE.tar`";
-            return Err(
-                Failure::new(format!("`{shown}` is nothing that ociseed knows")).hint(hint.to_owned())
-            );
-        }
-        Ok(Self::Preseed(archives))
+        if archives.is_empty() { Err(unknown_directory(&shown)) } else { Ok(Self::Preseed(archives)) }
     }
 
     fn of_file(mut file: StdFile, path: &Path) -> Result<Self, Failure> {
@@ -225,6 +229,13 @@ impl Artifact {
             Err(Failure::new(format!("`{shown}` is no document that ociseed knows")))
         }
     }
+}
+
+/// Says that a directory is nothing that can be looked at.
+fn unknown_directory(shown: &str) -> Failure {
+    let hint = "a seed has `seed.json`, a layout `oci-layout`, an output directory `report.json`, \
+                a preseed directory `NAMESPACE/FILE.tar`";
+    Failure::new(format!("`{shown}` is nothing that ociseed knows")).hint(hint.to_owned())
 }
 
 /// Opens `<namespace>/<file>.tar` of a preseed directory, sorted.

@@ -53,7 +53,7 @@ impl FoundImage<'_> {
 /// Finds the images of whatever holds some; nothing of what never does.
 pub(crate) fn images(artifact: &Artifact) -> Result<Option<Vec<FoundImage<'_>>>, Failure> {
     let mut found = match artifact {
-        Artifact::Seed(layout, _) | Artifact::Layout(layout) => of_source(layout, None)?,
+        Artifact::Seed(layout, _) | Artifact::Layout(layout) => of_source(&**layout, None)?,
         Artifact::Archive(archive) => of_source(archive, None)?,
         Artifact::Medium(medium) => of_source(&**medium, None)?,
         Artifact::Preseed(archives) => {

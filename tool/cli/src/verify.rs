@@ -34,7 +34,8 @@ struct Outcome<'a> {
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Findings::default();
     let progress = Progress::new(!args.quiet);
-    match Artifact::open(&args.path)? {
+    let open = if args.follow_links { Artifact::open_following } else { Artifact::open };
+    match open(&args.path)? {
         Artifact::Output(report, dir) => verify_output(&report, &dir, &progress, &mut findings),
         artifact => {
             let name = args.path.file_name().map(|name| shown(name.as_encoded_bytes()));
@@ -63,7 +64,7 @@ fn verify(
 ) -> Result<(), Failure> {
     let fail = |error: &std::io::Error| Failure::because(format_args!("`{}`", shown_path(path)), error);
     match artifact {
-        Artifact::Layout(layout) => verify_images(&Watched::new(&layout, step), findings),
+        Artifact::Layout(layout) => verify_images(&Watched::new(&*layout, step), findings),
         Artifact::Archive(archive) => verify_images(&Watched::new(&archive, step), findings),
         Artifact::Preseed(archives) => {
             for (name, archive) in &archives {
@@ -71,7 +72,7 @@ fn verify(
             }
         }
         Artifact::Seed(layout, lock) => {
-            verify_images(&Watched::new(&layout, step), findings);
+            verify_images(&Watched::new(&*layout, step), findings);
             match Lock::parse(&lock) {
                 Err(error) => findings.problems.push(chain(&error)),
                 Ok(parsed) => {
@@ -79,7 +80,7 @@ fn verify(
                     if parsed.encode() != lock {
                         findings.problems.push("`seed.json` is not in canonical form".to_owned());
                     }
-                    verify_lock(&parsed, &layout, findings);
+                    verify_lock(&parsed, &*layout, findings);
                     if parsed.medium.is_some() {
                         let text =
                             "its unpacked layers are not checked where it is mounted: verify the disk itself";

@@ -1,6 +1,7 @@
 //! `verify` finds every kind of damage and lists all of it; `inspect` shows what is there.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -223,4 +224,42 @@ fn images_that_are_not_there_are_told_from_those_that_are() {
     let ask = |image: &str| bad(&dir, &["inspect", "out/bundle/web.tar", "--image", image], 2);
     assert!(ask("docker.io/library/wbe:1").contains("hint: did you mean `docker.io/library/web:1`?"));
     assert!(ask("x").contains("no image `x`\nhint: it has `docker.io/library/web:1`"), "{}", ask("x"));
+}
+
+/// Lays the files of a directory out as links to somewhere else, as sandboxes do.
+fn link_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("read");
+        let link = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            link_files(&entry.path(), &link);
+        } else {
+            symlink(entry.path(), link).expect("linked");
+        }
+    }
+}
+
+#[test]
+fn directories_of_links_are_followed_where_that_is_asked_for() {
+    let dir = golden::build("verify-links", "2");
+    for path in ["seed/appliance", "bundle/all", "store/appliance.archives"] {
+        let (out, linked) = (format!("out/{path}"), format!("linked/{path}"));
+        link_files(&dir.join(&out), &dir.join(&linked));
+        bad(&dir, &["verify", &linked], 1);
+        let said = good(&dir, &["verify", "--follow-links", &linked]).replace("linked/", "out/");
+        assert_eq!(said, good(&dir, &["verify", &out]), "{path}");
+    }
+    let blobs = dir.join("out/seed/appliance/blobs/sha256");
+    let blob = fs::read_dir(&blobs).expect("a seed").next().expect("a blob").expect("read").path();
+    // Blobs may be links of one file; the damage is to be in this one.
+    let bytes = fs::read(&blob).expect("read");
+    fs::remove_file(&blob).expect("removed");
+    fs::write(&blob, bytes).expect("written");
+    flip(&blob, 20);
+    let name = blob.file_name().expect("named").to_string_lossy().into_owned();
+    assert!(bad(&dir, &["verify", "--follow-links", "linked/seed/appliance"], 1).contains(&name));
+    fs::create_dir(dir.join("empty")).expect("made");
+    assert!(bad(&dir, &["verify", "--follow-links", "empty"], 1).contains("nothing that ociseed knows"));
+    assert!(bad(&dir, &["verify", "--follow-links", "nowhere"], 1).contains("`nowhere`"));
 }
