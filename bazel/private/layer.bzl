@@ -1,68 +1,24 @@
 """oci_layer: files become a layer."""
 
 load("//bazel/private/providers:layer_info.bzl", "LayerInfo")
-load(":attributes.bzl", "bad_attribute", "one_of")
+load(":attributes.bzl", "bad_attribute", "compression_of", "only_file", "package_prefix")
 load(":runfiles.bzl", "program")
-load(":step.bzl", "listed", "named", "run_step")
+load(":step.bzl", "below", "in_tree", "listed", "named", "run_step")
 load(":toolchain.bzl", "TOOLCHAIN")
 
-# The highest level of each, and what blobs are called.
-_COMPRESSIONS = {
-    "gzip": struct(most = 12, extension = ".tar.gz"),
-    "none": struct(most = 0, extension = ".tar"),
-    "zstd": struct(most = 19, extension = ".tar.zst"),
-}
-
-def _compression(ctx):
-    compression = one_of(ctx, "compression", _COMPRESSIONS.keys())
-    level, most = ctx.attr.compression_level, _COMPRESSIONS[compression].most
-    if level == 0:
-        return compression
-    if most == 0:
-        bad_attribute(ctx, "compression_level", "expected 0 for compression `%s`, found %d" % (compression, level))
-    if level < 1 or level > most:
-        bad_attribute(ctx, "compression_level", "expected 1 to %d, or 0 for the default, found %d" % (most, level))
-    return {compression: level}
-
-def _only_file(ctx, attribute, target):
-    """Returns the file that a target makes."""
-    made = target[DefaultInfo].files.to_list()
-    if len(made) != 1:
-        bad_attribute(ctx, attribute, "expected a target that makes one file, found %d files of `%s`; `dirs` takes many" % (
-            len(made),
-            target.label,
-        ))
-    if made[0].is_directory:
-        bad_attribute(ctx, attribute, "expected a target that makes a file, found the directory of `%s`; `dirs` takes those" % (
-            target.label
-        ))
-    return made[0]
+# The highest level of each compression, and what blobs are called.
+_LEVELS = {"gzip": 12, "none": 0, "zstd": 19}
+_EXTENSIONS = {"gzip": ".tar.gz", "none": ".tar", "zstd": ".tar.zst"}
 
 def _inputs_of(ctx, attribute, kind):
     """Returns the inputs for an attribute that says where the file of each target goes."""
-    return named(kind, [_only_file(ctx, attribute, target) for target in getattr(ctx.attr, attribute)])
+    return named(kind, [only_file(ctx, attribute, target) for target in getattr(ctx.attr, attribute)])
 
 def _file_entries(ctx, attribute, kind, inputs):
     return [
         (path, {kind: input.name, "to": path})
         for input, path in zip(inputs, getattr(ctx.attr, attribute).values())
     ]
-
-def _in_tree(file):
-    return file.tree_relative_path, file
-
-def _below(prefix):
-    return lambda file: (file.short_path[len(prefix):], file)
-
-def _prefix(ctx, target, path, files):
-    """Returns how the short paths of a target's files begin, up to where their paths in the layer do."""
-    label = target.label
-    parts = ["../" + label.workspace_name if label.workspace_name else "", label.package, ctx.attr.strip_prefixes.get(path, "")]
-    prefix = "".join([part + "/" for part in parts if part])
-    for file in files:
-        if not file.short_path.startswith(prefix):
-            bad_attribute(ctx, "dirs", "expected files below `%s`, found `%s` of `%s`" % (prefix, file.short_path, label))
-    return prefix
 
 def _directories(ctx):
     """Returns directories, and entries by path, for what `dirs` names."""
@@ -74,9 +30,10 @@ def _directories(ctx):
         made = target[DefaultInfo].files.to_list()
         trees = [file for file in made if file.is_directory]
         files = [file for file in made if not file.is_directory]
-        parts = [(depset([tree]), _in_tree) for tree in trees]
+        parts = [(depset([tree]), in_tree) for tree in trees]
         if files:
-            parts.append((depset(files), _below(_prefix(ctx, target, path, files))))
+            prefix = package_prefix(ctx, "dirs", target, ctx.attr.strip_prefixes.get(path, ""), files)
+            parts.append((depset(files), below(prefix)))
         if not parts:
             bad_attribute(ctx, "dirs", "expected a target that makes files, found none of `%s`" % target.label)
         directory = listed("dir-%d" % number, parts, target[DefaultInfo].files)
@@ -113,9 +70,43 @@ def _merge_paths(ctx, groups):
             others.append(struct(attribute = attribute, entry = entry))
     return merged
 
+# Attributes of paths, the spec's key of each, and the kinds of entries that have it.
+_OF_FILES = ["file", "text", "mkdir"]
+_OF_ALL = _OF_FILES + ["symlink", "dir", "tar"]
+_PATH_ATTRIBUTES = {
+    "acls": ("acl", _OF_FILES),
+    "capabilities": ("capabilities", ["file", "text"]),
+    "excludes": ("exclude", _MERGED),
+    "includes": ("include", _MERGED),
+    "modes": ("mode", _OF_FILES),
+    "mtimes": ("mtime", _OF_ALL),
+    "owners": ("owner", _OF_ALL),
+    "replaces": ("replace", _OF_ALL + ["whiteout"]),
+    "xattrs": ("xattrs", _OF_FILES),
+}
+
+def _xattrs(ctx, texts):
+    """Returns the spec's table for texts as `user.name=value`."""
+    xattrs = {}
+    for text in texts:
+        name, is_there, value = text.partition("=")
+        if not is_there:
+            bad_attribute(ctx, "xattrs", "expected a text as `user.name=value`, found `%s`" % text)
+        xattrs[name] = {"hex": value[2:]} if value.startswith("0x") else value
+    return xattrs
+
+def _values(ctx, attribute):
+    """Returns the values of an attribute of paths, as the spec has them, by path."""
+    values = getattr(ctx.attr, attribute)
+    if attribute == "replaces":
+        return {path: True for path in values}
+    if attribute == "xattrs":
+        return {path: _xattrs(ctx, texts) for path, texts in values.items()}
+    return values
+
 def _set(ctx, merged, attribute, key, takes):
     """Adds a key to the entries whose paths an attribute has."""
-    for path, value in getattr(ctx.attr, attribute).items():
+    for path, value in _values(ctx, attribute).items():
         if path not in merged:
             bad_attribute(ctx, attribute, "nothing here makes `%s`" % path)
         taking = [made.entry for made in merged[path] if [kind for kind in takes if kind in made.entry]]
@@ -132,13 +123,12 @@ def _entries(ctx, groups):
         "mkdirs": [(path, {"mkdir": path}) for path in ctx.attr.mkdirs],
         "whiteouts": [(path, {"whiteout": path}) for path in ctx.attr.whiteouts],
     })
-    _set(ctx, merged, "modes", "mode", takes = ["file", "text", "mkdir"])
-    _set(ctx, merged, "owners", "owner", takes = ["file", "text", "mkdir", "symlink", "dir", "tar"])
-    _set(ctx, merged, "capabilities", "capabilities", takes = ["file", "text"])
+    for attribute, (key, takes) in _PATH_ATTRIBUTES.items():
+        _set(ctx, merged, attribute, key, takes)
     return [made.entry for entries in merged.values() for made in entries]
 
 def _oci_layer_impl(ctx):
-    compression = _compression(ctx)
+    compression = compression_of(ctx, _LEVELS)
     files, tars = _inputs_of(ctx, "files", "file"), _inputs_of(ctx, "tars", "tar")
     debs = named("deb", ctx.files.debs)
     directories, directory_entries = _directories(ctx)
@@ -149,7 +139,7 @@ def _oci_layer_impl(ctx):
         "files": _file_entries(ctx, "files", "file", files),
         "binaries": program_entries,
     })
-    blob = ctx.actions.declare_file(ctx.label.name + _COMPRESSIONS[ctx.attr.compression].extension)
+    blob = ctx.actions.declare_file(ctx.label.name + _EXTENSIONS[ctx.attr.compression])
     metadata = ctx.actions.declare_file(ctx.label.name + ".layer.json")
     run_step(
         ctx,
@@ -184,6 +174,9 @@ oci_layer(
 )
 ```""",
     attrs = {
+        "acls": attr.string_dict(
+            doc = "Access lists by path, as `user::rw-,user:33:r--,group::r--,mask::r--,other::---`; for paths as those of `modes`.",
+        ),
         "binaries": attr.label_keyed_string_dict(
             doc = """Where each program goes, an absolute path.
 
@@ -212,6 +205,12 @@ Of a directory that an action made, all that is in it; other files by their path
 along: Bazel knows nothing of them.""",
             allow_files = True,
         ),
+        "excludes": attr.string_list_dict(
+            doc = """Patterns by path of `dirs` or `tars`: what of their paths, before they are put there, matches one is left out.
+
+`*` and `?` match within one part of a path, `**` any number of parts; a pattern without `/` the last part at any depth. One
+that matches nothing is an error.""",
+        ),
         "files": attr.label_keyed_string_dict(
             doc = """Where each file goes, an absolute path.
 
@@ -219,14 +218,23 @@ A target must make one file. Files that are executable become 0755, others 0644.
 writes executable: where that is not meant, say so in `modes`.""",
             allow_files = True,
         ),
+        "includes": attr.string_list_dict(
+            doc = "Patterns by path of `dirs` or `tars`, as `excludes` has them: what matches none is left out.",
+        ),
         "mkdirs": attr.string_list(
             doc = "Directories to make, as absolute paths; 0755 unless `modes` says otherwise.",
         ),
         "modes": attr.string_dict(
             doc = "Permission bits by path, as `0644`; for paths of `files`, `texts` and `mkdirs`.",
         ),
+        "mtimes": attr.string_dict(
+            doc = "Times by path, seconds since the epoch, which is what files have unless said; for paths as those of `owners`.",
+        ),
         "owners": attr.string_dict(
             doc = "Owners by path, as `UID:GID`; 0:0 unless said. For a path of `dirs` or `tars`, of all that comes from there.",
+        ),
+        "replaces": attr.string_list(
+            doc = "Paths that others here make, too, in a directory, tar or package: what stands there by its own path wins.",
         ),
         "strip_prefixes": attr.string_dict(
             doc = "Directories in packages, by path of `dirs`: what goes there is below them, and comes without them.",
@@ -245,6 +253,9 @@ Plain, or compressed by gzip, zstd, xz, bzip2 or lzma. A target must make one fi
         ),
         "whiteouts": attr.string_list(
             doc = "Absolute paths; what the layers below have there is gone.",
+        ),
+        "xattrs": attr.string_list_dict(
+            doc = "Extended attributes by path, as `user.name=value`, or `user.name=0x00ff` for bytes; for paths as those of `modes`.",
         ),
     },
     provides = [LayerInfo],

@@ -35,6 +35,18 @@ def listed(name, parts, inputs):
     """
     return struct(name = name, parts = parts, inputs = inputs)
 
+def in_tree(file):
+    """For `listed`: the path of a file in the directory that an action made."""
+    return file.tree_relative_path, file
+
+def below(prefix):
+    """For `listed`: what makes the path of a file of what its short path has behind a prefix.
+
+    Args:
+      prefix: the beginning of the files' short paths.
+    """
+    return lambda file: (file.short_path[len(prefix):], file)
+
 def _input_argument(input):
     # A function that runs when the command line is made, so that Bazel can map the path.
     return "%s=%s" % (input.name, input.file.path)

@@ -37,7 +37,7 @@ def faults(spawn: dict) -> list[str]:
         wrong.append(f"runs `{spawn['commandArgs'][0]}`, expected the tool")
     # Manifests and locks come from metadata alone.
     blobs = [path for path in paths if ".tar" in path.rpartition("/")[2]]
-    if spawn["mnemonic"] in ("OciImage", "OciLock") and blobs:
+    if spawn["mnemonic"] in ("OciImage", "OciIndex", "OciLock") and blobs:
         wrong.append(f"has layer blobs as inputs: {blobs}")
     return [f"{spawn['mnemonic']} {spawn['targetLabel']}: {text}" for text in wrong]
 
