@@ -12,7 +12,12 @@ load("//bazel/private:layer.bzl", _oci_layer = "oci_layer")
 load("//bazel/private:seed.bzl", _oci_seed = "oci_seed")
 load("//bazel/private:seed_test.bzl", _seed_test = "seed_test")
 load("//bazel/private:store.bzl", _oci_store = "oci_store")
-load("//bazel/private:toolchain.bzl", _ociseed_toolchain = "ociseed_toolchain")
+load(
+    "//bazel/private:toolchain.bzl",
+    _ociseed_loader = "ociseed_loader",
+    _ociseed_loader_toolchain = "ociseed_loader_toolchain",
+    _ociseed_toolchain = "ociseed_toolchain",
+)
 load("//bazel/private/providers:disk_info.bzl", _DiskInfo = "DiskInfo")
 load("//bazel/private/providers:image_info.bzl", _ImageInfo = "ImageInfo")
 load("//bazel/private/providers:index_info.bzl", _IndexInfo = "IndexInfo")
@@ -30,7 +35,9 @@ oci_seed = _oci_seed
 oci_store = _oci_store
 oci_disk = _oci_disk
 seed_test = _seed_test
+ociseed_loader = _ociseed_loader
 ociseed_toolchain = _ociseed_toolchain
+ociseed_loader_toolchain = _ociseed_loader_toolchain
 
 # A place for `oci_pull`, which will bring images from registries.
 
