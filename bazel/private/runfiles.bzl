@@ -2,15 +2,22 @@
 
 load(":step.bzl", "listed")
 
-def _runfiles_path(workspace, short_path):
+def runfiles_path(workspace, short_path):
+    """Returns where a file is in a tree of runfiles.
+
+    Args:
+      workspace: name of the main repository there.
+      short_path: the file's.
+    """
+
     # Of another repository: "../NAME/PATH".
     return short_path[3:] if short_path.startswith("../") else "%s/%s" % (workspace, short_path)
 
 def _of_file(workspace):
-    return lambda file: (_runfiles_path(workspace, file.short_path), file)
+    return lambda file: (runfiles_path(workspace, file.short_path), file)
 
 def _of_link(workspace):
-    return lambda link: (_runfiles_path(workspace, link.path), link.target_file)
+    return lambda link: (runfiles_path(workspace, link.path), link.target_file)
 
 def _of_root_link(link):
     return link.path, link.target_file
@@ -45,9 +52,9 @@ def program(ctx, name, target, path):
     basename = path.rpartition("/")[2]
     entries = [
         (beside, {"dir": directory.name, "to": beside}),
-        (path, {"symlink": "%s.runfiles/%s" % (basename, _runfiles_path(workspace, program.short_path)), "to": path}),
+        (path, {"symlink": "%s.runfiles/%s" % (basename, runfiles_path(workspace, program.short_path)), "to": path}),
     ]
     for empty in runfiles.empty_filenames.to_list():
-        place = "%s/%s" % (beside, _runfiles_path(workspace, empty))
+        place = "%s/%s" % (beside, runfiles_path(workspace, empty))
         entries.append((place, {"text": "", "to": place}))
     return directory, entries

@@ -2,20 +2,19 @@
 
 load("//bazel/private/providers:disk_info.bzl", "DiskInfo")
 load("//bazel/private/providers:seed_info.bzl", "SeedInfo")
+load(":programs.bzl", "program_of")
 load(":toolchain.bzl", "TOOLCHAIN")
 
 def _seed_test_impl(ctx):
     target = ctx.attr.seed
     artifact = target[SeedInfo].directory if SeedInfo in target else target[DiskInfo].disk
 
-    # The tool under another name takes its arguments from the file beside it: no shell is needed.
-    tool = ctx.toolchains[TOOLCHAIN].tool
-    program = ctx.actions.declare_file(ctx.label.name)
-    ctx.actions.symlink(output = program, target_file = tool.executable, is_executable = True)
+    # The tool takes its arguments from the file beside it (docs/format.md, "Steps").
+    executable, needed = program_of(ctx, ctx.toolchains[TOOLCHAIN].tool.executable)
     arguments = ctx.actions.declare_file(ctx.label.name + ".args")
     ctx.actions.write(arguments, "verify\n--follow-links\n%s\n" % artifact.short_path)
-    runfiles = ctx.runfiles([arguments, artifact, tool.executable])
-    return [DefaultInfo(executable = program, runfiles = runfiles)]
+    runfiles = ctx.runfiles([arguments, artifact] + needed)
+    return [DefaultInfo(executable = executable, runfiles = runfiles)]
 
 seed_test = rule(
     implementation = _seed_test_impl,

@@ -2,8 +2,9 @@
 """Checks which actions a build ran, and how, by Bazel's JSON execution log.
 
     check_log.py LOG MNEMONIC=COUNT...
+    check_log.py LOG MNEMONIC:TARGET...
 
-Fails unless exactly these numbers of actions ran, all of them the tool, in linux-sandbox (Bazel falls back to weaker sandboxes
+Fails unless exactly these numbers of actions ran, or exactly these for targets of this name, all of them the tool, in linux-sandbox (Bazel falls back to weaker sandboxes
 without a word), with an empty environment, and manifests and locks without layer blobs as inputs.
 """
 
@@ -43,9 +44,13 @@ def faults(spawn: dict) -> list[str]:
 
 
 def main() -> None:
-    ran = spawns(Path(sys.argv[1]))
-    expected = Counter({name: int(count) for name, _, count in (word.partition("=") for word in sys.argv[2:])})
-    found = Counter(spawn["mnemonic"] for spawn in ran)
+    ran, words = spawns(Path(sys.argv[1])), sys.argv[2:]
+    if any(":" in word for word in words):
+        expected = Counter(words)
+        found = Counter(f"{spawn['mnemonic']}:{spawn['targetLabel'].rpartition(':')[2]}" for spawn in ran)
+    else:
+        expected = Counter({name: int(count) for name, _, count in (word.partition("=") for word in words)})
+        found = Counter(spawn["mnemonic"] for spawn in ran)
     wrong = [text for spawn in ran for text in faults(spawn)]
     if found != expected:
         wrong.append(f"expected the actions {dict(sorted(expected.items()))}, found {dict(sorted(found.items()))}")
@@ -54,4 +59,5 @@ def main() -> None:
     sys.exit(1 if wrong else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
