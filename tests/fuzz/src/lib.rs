@@ -119,7 +119,7 @@ pub fn image(bytes: &[u8]) {
     for compression in [Compression::None, Compression::Lz4(3), Compression::Zstd(1)] {
         let file = scratch_file().expect("the system's directory for such takes files");
         let options = erofs::Options { compression, ..erofs::Options::default() };
-        let written = erofs::write(&tree, &|_| None, &options, &|_| {}, &file);
+        let written = erofs::write(&tree, &|_| None, &options, &|_| Ok(()), &file);
         assert!(written.expect("what was read can be written") <= size + 4096, "{compression:?}");
         let again = erofs::read(Arc::new(file), Path::new("again.erofs"), &mut scratch_file);
         let again = again.expect("what we write can be read");

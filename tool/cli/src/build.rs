@@ -385,7 +385,10 @@ impl Build<'_> {
                         &tar::Form(tree),
                         true,
                         &shown,
-                        &|bytes| progress.advance(bytes),
+                        &|bytes| {
+                            progress.advance(bytes);
+                            Ok(())
+                        },
                         writer,
                     )
                 })?;

@@ -23,15 +23,15 @@ pub enum LayerError {
 /// Writes the layer blob of a tree to `out` and describes it; packages are the caller's to name.
 ///
 /// `threads` is how many may compress at once; it never changes a byte. `progress` is told how many more bytes of the tar
-/// are done, from any thread.
+/// are done, from any thread; where it fails, no more is done.
 ///
 /// # Errors
-/// A file of the tree cannot be read or is not what it was, or `out` cannot be written.
+/// A file of the tree cannot be read or is not what it was, `out` cannot be written, or `progress` failed.
 pub fn write_layer(
     tree: &Tree,
     compression: Compression,
     threads: u32,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, LayerError> {
     let Hashed { tar, blob } = match compression {
@@ -56,14 +56,14 @@ pub fn write_layer(
 
 /// Writes bytes as they are to `out`, and returns their hash where it is wanted; reading, hashing and writing overlap.
 ///
-/// `progress` is told how many more bytes are done, from any thread.
+/// `progress` is told how many more bytes are done, from any thread; where it fails, no more is done.
 ///
 /// # Errors
 /// As [`write_layer`].
 pub fn write_bytes<B: Bytes>(
     source: &B,
     hashed: bool,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<Option<Hasher>, LayerError> {
     pipeline::plain(source, hashed, progress, out)

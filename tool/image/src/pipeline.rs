@@ -29,8 +29,8 @@ const OPTIMAL_LEVEL: i32 = 10;
 /// So many of those take no more.
 const MAX_OPTIMAL_WORKERS: u32 = 8;
 
-/// Is told how many more bytes of the tar are done.
-pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+/// Is told how many more bytes of the tar are done; where it fails, so does the work.
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
 
 /// Bytes of the tar that two stages read.
 type Piece = Arc<Lent>;
@@ -192,7 +192,7 @@ fn read<B: Bytes>(
     let mut pieces = Pieces::new(size, |bytes| {
         let count = bytes.len() as u64;
         take(Arc::new(Lent { bytes, memory: Arc::clone(&memory) }))?;
-        progress(count);
+        progress(count)?;
         let used = memory.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Ok(used.unwrap_or_else(|| Vec::with_capacity(size)))
     });

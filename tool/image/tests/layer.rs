@@ -41,7 +41,7 @@ fn plain(tree: &Tree) -> Vec<u8> {
 
 fn layer(tree: &Tree, compression: Compression, threads: u32) -> (Vec<u8>, LayerMetadata) {
     let mut bytes = Vec::new();
-    let metadata = write_layer(tree, compression, threads, &|_| (), &mut bytes).expect("in memory");
+    let metadata = write_layer(tree, compression, threads, &|_| Ok(()), &mut bytes).expect("in memory");
     (bytes, metadata)
 }
 
@@ -89,7 +89,7 @@ fn threads_and_the_size_of_writes_change_no_byte() {
             assert!(layer(&tree, compression, threads).0 == one, "{compression:?} {threads}");
         }
         let mut small = Small(Vec::new());
-        write_layer(&tree, compression, 2, &|_| (), &mut small).expect("in memory");
+        write_layer(&tree, compression, 2, &|_| Ok(()), &mut small).expect("in memory");
         assert!(small.0 == one, "{compression:?}");
     }
 }
@@ -159,7 +159,7 @@ fn an_output_that_fails_is_named_and_stops_all_stages() {
     let tree = tree();
     for compression in ALL {
         for room in [0, 300_000, 1_200_000] {
-            match write_layer(&tree, compression, 2, &|_| (), &mut Full(room)) {
+            match write_layer(&tree, compression, 2, &|_| Ok(()), &mut Full(room)) {
                 Err(LayerError::Compress(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
                 other => panic!("{compression:?}: {other:?}"),
             }
@@ -180,9 +180,28 @@ fn an_input_that_changed_is_named() {
     builder.insert(TreePath::parse(b"f").expect("good"), entry, Claim::new(0, Precedence::Explicit));
     let tree = builder.finish().expect("no conflict");
     for compression in ALL {
-        match write_layer(&tree, compression, 2, &|_| (), &mut io::sink()) {
+        match write_layer(&tree, compression, 2, &|_| Ok(()), &mut io::sink()) {
             Err(LayerError::Content(ReadError::Size { expected: 3_000_001, .. })) => {}
             other => panic!("{compression:?}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn progress_that_fails_ends_it() {
+    let tree = tree();
+    for compression in ALL {
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let stop = |count| {
+            done.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+            Err(io::Error::other("nobody waits"))
+        };
+        match write_layer(&tree, compression, 2, &stop, &mut io::sink()) {
+            Err(LayerError::Content(ReadError::Write(error))) => {
+                assert_eq!(error.to_string(), "nobody waits")
+            }
+            other => panic!("{compression:?}: {other:?}"),
+        }
+        assert!(done.into_inner() <= 1 << 20, "{compression:?}: told once, of one piece");
     }
 }

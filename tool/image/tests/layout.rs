@@ -22,7 +22,7 @@ fn images(compression: Compression) -> (Vec<Image>, BTreeMap<Digest, Vec<u8>>) {
         builder.insert(path, Entry::file(content), Claim::new(0, Precedence::Explicit));
         let mut blob = Vec::new();
         let tree = builder.finish().expect("one file");
-        let layer = write_layer(&tree, compression, 1, &|_| (), &mut blob).expect("in memory");
+        let layer = write_layer(&tree, compression, 1, &|_| Ok(()), &mut blob).expect("in memory");
         blobs.insert(layer.digest, blob);
         let platform = Some(platform.parse().expect("good"));
         let spec = ImageSpec { platform, ..ImageSpec::default() };

@@ -36,7 +36,7 @@ fn memory_does_not_grow_with_the_layer() {
     let tree = builder.finish().expect("no conflict");
     let before = peak();
     for compression in [Compression::None, Compression::Gzip(1), Compression::Zstd(1)] {
-        write_layer(&tree, compression, 2, &|_| (), &mut io::sink()).expect("nothing fails");
+        write_layer(&tree, compression, 2, &|_| Ok(()), &mut io::sink()).expect("nothing fails");
         let grown = peak() - before;
         assert!(grown < 64 * MIB, "{compression:?}: {} MiB", grown / MIB);
     }

@@ -42,7 +42,7 @@ fn seed(spec: &str) -> Made {
     let (mut blobs, mut unpacked, mut metadata) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (name, tree) in layers() {
         let mut blob = Vec::new();
-        let made = write_layer(&tree, Compression::None, 1, &|_| (), &mut blob).expect("in memory");
+        let made = write_layer(&tree, Compression::None, 1, &|_| Ok(()), &mut blob).expect("in memory");
         let digests = tree.iter().filter_map(|(path, entry)| match &entry.node {
             Node::File(content) => Some((path.clone(), listing::digest(content).expect("in memory"))),
             _ => None,

@@ -38,7 +38,10 @@ impl Build<'_> {
             let made = made.map_err(|failure| failure.within(&step.to_string()))?;
             progress.expect_bytes(made.tree.iter().map(|(_, entry)| super::size_of(entry)).sum());
             let name = format!("{key}.{}", spec.medium.as_str());
-            let advance = |bytes| progress.advance(bytes);
+            let advance = |bytes| {
+                progress.advance(bytes);
+                Ok(())
+            };
             let (out, file) = (&dir, name.as_ref());
             let writer = DiskWriter { disk: &made, spec, out, name: file, progress: &advance };
             let metadata = writer.write_described().map_err(|failure| failure.within(&step.to_string()))?;

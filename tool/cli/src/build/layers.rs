@@ -179,7 +179,10 @@ impl Build<'_> {
         let tree = layer::tree(spec, found, &Scratch::new(dir.clone()), &shown)?;
         let name = self.layer_name(key);
         progress.expect_bytes(tar_size(&tree.tree));
-        let advance = |bytes| progress.advance(bytes);
+        let advance = |bytes| {
+            progress.advance(bytes);
+            Ok(())
+        };
         let metadata = layer::write_in(&tree, spec, &dir, name.as_ref(), &advance)?;
         // By way of the stage, which all share: a directory of its own would stay open for each layer.
         let blob = Place { dir: stage.dir().clone(), path: Path::new("layer").join(&name), shown: name };

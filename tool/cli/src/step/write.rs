@@ -1,6 +1,6 @@
 //! Writing a tree in the form that was asked for.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use cap_std::fs::{Permissions, PermissionsExt};
@@ -65,7 +65,7 @@ pub(crate) fn write_bytes<B: Bytes>(
     bytes: &B,
     hashed: bool,
     path: &Path,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<Option<Hasher>, Failure> {
     ociseed_image::write_bytes(bytes, hashed, progress, out).map_err(|error| match error {

@@ -50,8 +50,8 @@ pub enum WriteErofsError {
     Memory,
 }
 
-/// Is told how many more bytes of files are done.
-type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+/// Is told how many more bytes of files are done; where it fails, so does the work.
+type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
 
 /// Writes the image of a tree into a file, which is empty and can be written at any place, and returns its size.
 ///
@@ -59,7 +59,7 @@ type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 /// [`Image::plan`] describes; `digest` is as there.
 ///
 /// # Errors
-/// The tree has what the format cannot hold, a file cannot be read or is not what it was, or the image cannot be written.
+/// The tree has what the format cannot hold, a file cannot be read or is not what it was, the image cannot be written, or `progress` failed.
 pub fn write(
     tree: &Tree,
     digest: &dyn Fn(&TreePath) -> Option<Digest>,
@@ -91,7 +91,7 @@ pub fn write(
 
 /// Writes inodes, what lies behind them, and shared xattrs; one by one, for together they may be large.
 fn write_end(layout: &Layout<'_>, out: &File) -> Result<(), WriteErofsError> {
-    let at = At { out, at: u64::from(layout.meta_block) * BLOCK, progress: &|_| {} };
+    let at = At { out, at: u64::from(layout.meta_block) * BLOCK, progress: &|_| Ok(()) };
     let mut writer = BufWriter::with_capacity(BUFFER, at);
     for extent in layout.end() {
         let content: Content = [extent].into_iter().collect();
@@ -111,7 +111,7 @@ impl Write for At<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.out.write_at(bytes, self.at)?;
         self.at += count as u64;
-        (self.progress)(count as u64);
+        (self.progress)(count as u64)?;
         Ok(count)
     }
 
@@ -163,7 +163,7 @@ impl Blocks<'_> {
                 self.place(layout, at, &keys)?;
                 at += 1;
             }
-            progress(segment.size);
+            progress(segment.size).map_err(WriteErofsError::Write)?;
             let last = segment.last;
             self.add(&mut coming, segment)?;
             if last {
@@ -305,7 +305,7 @@ impl Blocks<'_> {
     }
 
     fn write_content(&self, block: u64, content: &Content) -> Result<(), ReadError> {
-        content.copy_to(&mut At { out: self.out, at: block * BLOCK, progress: &|_| {} })
+        content.copy_to(&mut At { out: self.out, at: block * BLOCK, progress: &|_| Ok(()) })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), WriteErofsError> {

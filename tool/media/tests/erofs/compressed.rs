@@ -23,7 +23,7 @@ fn with(compression: Compression) -> Options {
 
 fn try_write(tree: &Tree, options: &Options) -> Result<Vec<u8>, WriteErofsError> {
     let file = scratch_file().expect("can be made");
-    let size = erofs::write(tree, &digest_of(tree), options, &|_| {}, &file)?;
+    let size = erofs::write(tree, &digest_of(tree), options, &|_| Ok(()), &file)?;
     let mut bytes = Vec::new();
     let range = FileRange {
         file: HostFile::opened(Arc::new(file), Path::new("image").into()),
@@ -172,7 +172,7 @@ fn a_file_that_is_not_what_its_digest_says_is_refused() {
     let (right, wrong) = (checked(Digest::of(&text(50_000))), checked(Digest::of(b"other")));
     let written = |tree: &Tree| {
         let file = scratch_file().expect("can be made");
-        erofs::write(tree, &|_| None, &with(LZ4), &|_| {}, &file)
+        erofs::write(tree, &|_| None, &with(LZ4), &|_| Ok(()), &file)
     };
     written(&right).expect("it is what its digest says");
     let WriteErofsError::Read { path: at, source } = written(&wrong).expect_err("refused") else {
@@ -183,11 +183,29 @@ fn a_file_that_is_not_what_its_digest_says_is_refused() {
 }
 
 #[test]
+fn progress_that_fails_ends_it() {
+    let tree = tree(vec![("/a", file(text(20_000_000)))]);
+    for compression in [with(LZ4), with(Compression::None)] {
+        let (image, done) = (scratch_file().expect("can be made"), std::sync::atomic::AtomicU64::new(0));
+        let stop = |count| {
+            done.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+            Err(std::io::Error::other("nobody waits"))
+        };
+        match erofs::write(&tree, &|_| None, &compression, &stop, &image) {
+            Err(WriteErofsError::Write(error)) => assert_eq!(error.to_string(), "nobody waits"),
+            other => panic!("{other:?}"),
+        }
+        assert!(done.into_inner() < 20_000_000, "not at its end");
+    }
+}
+
+#[test]
 fn progress_counts_the_bytes_of_files() {
     let (image, done) = (scratch_file().expect("can be made"), std::sync::atomic::AtomicU64::new(0));
     let tree = tree(vec![("/a", file(text(2_500_000))), ("/b", file(text(10)))]);
     let add = |count| {
         done.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
     };
     erofs::write(&tree, &|_| None, &with(LZ4), &add, &image).expect("can be written");
     assert_eq!(done.into_inner(), 2_500_010);

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
         DiskSource::Seed(_) => making.seed(&seed::of_params(&table, &inputs)?, &table)?,
         DiskSource::Store(store) => making.store(&seed::of_params(&table, &inputs)?, &table, store.engine)?,
     };
-    let writer = DiskWriter { disk: &made, spec, out: &stage.out(), name: &name, progress: &|_| () };
+    let writer = DiskWriter { disk: &made, spec, out: &stage.out(), name: &name, progress: &|_| Ok(()) };
     let metadata = match &args.metadata {
         None => writer.write().map(|()| None),
         Some(path) => writer.write_described().map(|metadata| Some((path, metadata))),

@@ -1,7 +1,7 @@
 //! Writing a tree as a medium.
 
 use std::ffi::OsStr;
-use std::io::Seek as _;
+use std::io::{self, Seek as _};
 
 use ociseed_media::cpio::{self, CpioError};
 use ociseed_media::erofs::{self, WriteErofsError};
@@ -24,8 +24,8 @@ pub(crate) struct DiskWriter<'a> {
     /// A directory of a stage.
     pub(crate) out: &'a OutDir,
     pub(crate) name: &'a OsStr,
-    /// Is told how many more bytes are done.
-    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
+    /// Is told how many more bytes are done; where it fails, so does the work.
+    pub(crate) progress: &'a (dyn Fn(u64) -> io::Result<()> + Sync),
 }
 
 impl DiskWriter<'_> {

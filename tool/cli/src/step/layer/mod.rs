@@ -3,7 +3,7 @@
 mod tree;
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use ociseed_image::{LayerError, write_layer};
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let sources = Sources { inputs: &inputs, layer: &find_layer, stamps: Stamps::Drop };
     let found = find(&params.layer, &sources, "layer")?;
     let layer = tree(&params.layer, found, &Scratch::new(stage.out()), "layer")?;
-    let metadata = write_in(&layer, &params.layer, &stage.out(), &name, &|_| ())?;
+    let metadata = write_in(&layer, &params.layer, &stage.out(), &name, &|_| Ok(()))?;
     stage.commit(&name, &out, &name, true)?;
     match &args.metadata {
         None => Ok(()),
@@ -44,13 +44,14 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     }
 }
 
-/// Writes the blob of a layer into a directory of a stage; `progress` is told how many more bytes of its tar are done.
+/// Writes the blob of a layer into a directory of a stage; `progress` is told how many more bytes of its tar are
+/// done, and fails where nobody wants them any more.
 pub(crate) fn write_in(
     layer: &LayerTree,
     spec: &LayerSpec,
     out: &OutDir,
     name: &OsStr,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
 ) -> Result<LayerMetadata, Failure> {
     let path = out.shown(name);
     let metadata = out.write_file(name, |writer| write_blob(layer, spec, &path, progress, writer))?;
@@ -61,7 +62,7 @@ fn write_blob(
     layer: &LayerTree,
     spec: &LayerSpec,
     path: &Path,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, Failure> {
     let threads = u32::try_from(rayon::current_num_threads()).unwrap_or(1);
