@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style};
 
+use crate::context::say;
+
 /// As clap's, whose errors stand beside ours.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Green.on_default();
@@ -94,13 +96,20 @@ impl Failure {
 
     fn say(&self, text: &str) {
         let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-        let text = format!("{text}\n{hint}");
-        // Nobody is left to tell when standard error is closed.
-        let _ = io::stderr().write_all(printable(&text).as_bytes());
+        say(&printable(&format!("{text}\n{hint}")));
     }
 
-    /// Prints it and returns the exit code.
-    pub(crate) fn print(&self) -> ExitCode {
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> u8 {
+        if self.usage { 2 } else { 1 }
+    }
+
+    /// Returns what is printed, without colours.
+    pub(crate) fn plain(&self) -> String {
+        anstream::adapter::strip_str(&self.styled()).to_string()
+    }
+
+    fn styled(&self) -> String {
         let mut text = String::new();
         for message in &self.messages {
             let _ = writeln!(text, "{ERROR}error:{ERROR:#} {}", printable(message));
@@ -108,11 +117,16 @@ impl Failure {
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "{HINT}hint:{HINT:#} {}", printable(hint));
         }
+        text
+    }
+
+    /// Prints it and returns the exit code.
+    pub(crate) fn print(&self) -> ExitCode {
         // Takes the colours out but on a terminal that wants them (NO_COLOR and its like).
         let mut stderr: anstream::AutoStream<io::Stderr> = anstream::stderr();
         // Nobody is left to tell when standard error is closed.
-        let _ = stderr.write_all(text.as_bytes());
-        ExitCode::from(if self.usage { 2 } else { 1 })
+        let _ = stderr.write_all(self.styled().as_bytes());
+        ExitCode::from(self.code())
     }
 }
 

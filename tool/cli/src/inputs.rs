@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{InputArgs, StepInputArgs};
+use crate::context::{cancellation, located, note_dependency};
 use crate::failure::Failure;
 
 /// Parameter files, metadata and records are read into memory up to this size.
@@ -78,6 +79,9 @@ impl Inputs {
         document: &impl Serialize,
     ) -> Result<Self, Failure> {
         let of_args = named_once(&args.named, &words(document, STEP_KEYS))?;
+        if !params.is_empty() {
+            note_dependency();
+        }
         let of_params = params.iter().map(|(name, path)| (name.clone(), PathBuf::from(path)));
         let named: BTreeMap<_, _> = of_params.chain(of_args).collect();
         let listed = listed(args)?;
@@ -197,7 +201,7 @@ fn listed(args: &StepInputArgs) -> Result<BTreeMap<String, Vec<ListedFile>>, Fai
             return Err(wrong(&"expected NAME/PATH, an input's name and a path in it"));
         }
         let at = TreePath::parse(at).map_err(|error| wrong(&error))?;
-        let real = file.canonicalize().map_err(|error| argument_failure(file, &error))?;
+        let real = located(file).canonicalize().map_err(|error| argument_failure(file, &error))?;
         let path = real.strip_prefix("/").unwrap_or(&real).to_owned();
         let listed = ListedFile { at, dir: Arc::clone(&root), path, shown: file.to_owned() };
         all.entry(name.to_owned()).or_default().push(listed);
@@ -239,7 +243,7 @@ fn named(place: &Path, rest: &Path, word: &str, wanted_by: &str) -> Result<Place
     let fail = |error: std::io::Error| {
         Failure::because(format_args!("{wanted_by}: input `{word}`: `{}`", shown_path(place)), &error)
     };
-    let real = place.canonicalize().map_err(fail)?;
+    let real = located(place).canonicalize().map_err(fail)?;
     let shown = if rest.as_os_str().is_empty() { shown_path(place) } else { shown_path(&place.join(rest)) };
     let open = |dir: &Path| Dir::open_ambient_dir(dir, ambient_authority()).map(Arc::new).map_err(fail);
     if rest.as_os_str().is_empty() && !real.is_dir() {
@@ -279,7 +283,7 @@ impl Place {
 /// Reads a document into memory; `shown` names it in messages.
 pub(crate) fn read_document(file: impl Read, shown: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    file.take(MAX_DOCUMENT + 1)
+    (cancellation().over(file).take(MAX_DOCUMENT + 1))
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
     if bytes.len() as u64 > MAX_DOCUMENT {
@@ -292,7 +296,7 @@ pub(crate) fn read_document(file: impl Read, shown: &str) -> Result<Vec<u8>, Fai
 pub(crate) fn argument_failure(path: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::because(format_args!("`{}`", shown_path(path)), error);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let entries = || std::fs::read_dir(parent.unwrap_or_else(|| Path::new("."))).ok();
+    let entries = || std::fs::read_dir(located(parent.unwrap_or_else(|| Path::new(".")))).ok();
     let (Some(name), std::io::ErrorKind::NotFound, Some(entries)) =
         (path.file_name().and_then(|name| name.to_str()), error.kind(), entries())
     else {
@@ -307,14 +311,12 @@ pub(crate) fn argument_failure(path: &Path, error: &std::io::Error) -> Failure {
 /// Reads a file that the command line names.
 pub(crate) fn read_argument(path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = shown_path(path);
-    let parent =
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     // The user names this file himself, so links in it may lead anywhere.
-    let real = path.canonicalize().map_err(|error| argument_failure(path, &error))?;
+    let real = located(path).canonicalize().map_err(|error| argument_failure(path, &error))?;
     if real.is_dir() {
         return Err(Failure::new(format!("`{shown}` is a directory, expected a file")));
     }
-    let dir = Dir::open_ambient_dir(real.parent().unwrap_or(parent), ambient_authority())
+    let dir = Dir::open_ambient_dir(real.parent().unwrap_or_else(|| Path::new("/")), ambient_authority())
         .map_err(|error| Failure::because(format_args!("`{shown}`"), &error))?;
     Place { dir: Arc::new(dir), path: real.file_name().unwrap_or_default().into(), shown }.read()
 }

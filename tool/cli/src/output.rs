@@ -14,6 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, MetadataExt, OpenOptions, Permissions, PermissionsExt};
 use rustix::fs::{FlockOperation, RenameFlags};
 
+use crate::context::{cancellation, located};
 use crate::failure::Failure;
 use ociseed_spec::shown_path;
 
@@ -56,6 +57,7 @@ fn lock_of(stage: &Path) -> PathBuf {
 #[derive(Debug, Clone)]
 pub(crate) struct OutDir {
     dir: Arc<Dir>,
+    /// As the user wrote it, for messages.
     path: PathBuf,
 }
 
@@ -85,7 +87,7 @@ impl OutDir {
             return Err(Failure::usage(format!("`{}` cannot be an output", shown_path(path))));
         };
         let parent = path.parent().unwrap_or_else(|| Path::new(""));
-        let open = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let open = located(if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let dir =
             Dir::open_ambient_dir(open, ambient_authority()).map_err(|error| write_failure(path, &error))?;
         Ok((Self { dir: Arc::new(dir), path: parent.into() }, name.into()))
@@ -121,9 +123,11 @@ impl OutDir {
     ) -> Result<T, Failure> {
         let path = self.shown(name);
         let fail = |error: io::Error| write_failure(&path, &error);
-        let mut buffered = BufWriter::with_capacity(256 * 1024, self.dir.create(name).map_err(fail)?);
+        // Outside of the buffer, which what compresses well takes long to fill.
+        let buffered = BufWriter::with_capacity(256 * 1024, self.dir.create(name).map_err(fail)?);
+        let mut buffered = cancellation().over(buffered);
         let value = content(&mut buffered)?;
-        let file = buffered.into_inner().map_err(|error| fail(error.into_error()))?;
+        let file = buffered.into_inner().into_inner().map_err(|error| fail(error.into_error()))?;
         // Set, not left to the umask.
         file.set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
         Ok(value)
@@ -160,8 +164,7 @@ impl OutDir {
     }
 
     fn create_stage(&self, name: &str) -> io::Result<Stage> {
-        let path = self.shown(name);
-        let absolute = std::path::absolute(&path)?;
+        let absolute = std::path::absolute(located(&self.shown(name)))?;
         // Held while the directory is made, so that a signal finds it in the list or not there at all.
         let mut stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut options = OpenOptions::new();
@@ -171,10 +174,11 @@ impl OutDir {
             // Another process took it for left over before it was locked: the next name is tried.
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        stages.push(absolute);
+        stages.push(absolute.clone());
         drop(stages);
         // From here on its drop removes both.
-        let mut stage = Stage { parent: self.clone(), name: name.to_owned(), dir: None, _lock: lock };
+        let mut stage =
+            Stage { parent: self.clone(), name: name.to_owned(), absolute, dir: None, _lock: lock };
         self.dir.create_dir(name)?;
         stage.dir = Some(Arc::new(self.dir.open_dir(name)?));
         Ok(stage)
@@ -216,6 +220,8 @@ impl OutDir {
 pub(crate) struct Stage {
     parent: OutDir,
     name: String,
+    /// As signals know it.
+    absolute: PathBuf,
     dir: Option<Arc<Dir>>,
     /// Locked as long as the process lives.
     _lock: File,
@@ -240,6 +246,7 @@ impl Stage {
         replace: bool,
     ) -> Result<(), Failure> {
         let path = to.shown(name);
+        cancellation().check().map_err(|error| write_failure(&path, &error))?;
         let (old, new) = (self.out(), &to.dir);
         let rename = |flags| rustix::fs::renameat_with(&*old.dir, from.as_ref(), &**new, name, flags);
         match rename(RenameFlags::empty()) {
@@ -262,11 +269,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let path = self.parent.shown(&self.name);
-        let path = std::path::absolute(&path).unwrap_or(path);
         let _ = self.parent.dir.remove_dir_all(&self.name);
         let _ = self.parent.dir.remove_file(lock_of(Path::new(&self.name)));
-        STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|stage| *stage != path);
+        STAGES
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .retain(|stage| *stage != self.absolute);
     }
 }
 

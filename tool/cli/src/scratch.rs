@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cap_std::fs::{File, OpenOptions};
 use ociseed_tree::{ArchiveError, SpoolError, Tree, read_archive_at, spool_at};
 
+use crate::context::{Cancellation, cancellation};
 use crate::failure::Failure;
 use crate::output::OutDir;
 
@@ -20,6 +21,8 @@ pub(crate) struct Scratch {
     dir: OutDir,
     /// Files of archives that nobody writes to now: a process may have some thousand open, and a seed tens of thousands of layers.
     spools: Arc<Mutex<Vec<Spool>>>,
+    /// Of the step that they are for: other threads of it make files, too.
+    cancellation: Cancellation,
 }
 
 /// A file and where the last archive in it ends.
@@ -31,7 +34,7 @@ const BLOCK: u64 = 4096;
 impl Scratch {
     /// Makes files in this directory of a stage.
     pub(crate) fn new(out: OutDir) -> Self {
-        Self { dir: out, spools: Arc::default() }
+        Self { dir: out, spools: Arc::default(), cancellation: cancellation() }
     }
 
     /// Makes files in the system's directory for such (`TMPDIR`).
@@ -41,6 +44,7 @@ impl Scratch {
 
     /// Makes an empty file to write and read, which goes when it is closed.
     pub(crate) fn file(&self) -> io::Result<File> {
+        self.cancellation.check()?;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = format!(".ociseed-scratch-{}-{number}", std::process::id());
@@ -64,7 +68,7 @@ impl Scratch {
             Some(spool) => spool,
             None => (Arc::new(self.file().map_err(SpoolError::Write).map_err(fail)?), 0),
         };
-        let plain = spool_at(archive, size, &file, at).map_err(fail)?;
+        let plain = spool_at(self.cancellation.over(archive), size, &file, at).map_err(fail)?;
         let tree = read_archive_at(Arc::clone(&file), at, plain, shown.into(), &mut || self.file())?;
         let end = (at + plain).next_multiple_of(BLOCK);
         self.spools.lock().unwrap_or_else(PoisonError::into_inner).push((file, end));

@@ -9,6 +9,7 @@ use ociseed_media::{DirectoryError, Placer, write_directory, write_tar};
 use ociseed_spec::Hasher;
 use ociseed_tree::{Bytes, ReadError, Tree};
 
+use crate::context::cancellation;
 use crate::failure::{Failure, chain};
 use crate::output::{OutDir, write_failure, write_output};
 
@@ -30,7 +31,8 @@ pub(crate) fn write_tree(tree: &Tree, form: Form, path: &Path) -> Result<(), Fai
         Form::Directory => {
             let (out, name) = OutDir::of_output(path)?;
             let stage = out.stage()?;
-            stage_directory(tree, &stage.out(), &name, &|_, _, _| Ok(false))?;
+            let cancellation = cancellation();
+            stage_directory(tree, &stage.out(), &name, &|_, _, _| cancellation.check().map(|()| false))?;
             stage.commit(&name, &out, &name, false)
         }
     }

@@ -18,4 +18,5 @@ mod steps;
 mod terminal;
 mod verify;
 mod warnings;
+mod worker;
 mod workspace;

@@ -9,6 +9,7 @@ use ociseed_spec::params::DiskParams;
 
 use crate::args::StepArgs;
 use crate::blobs::Blobs;
+use crate::context::cancellation;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::output::{OutDir, write_document};
@@ -39,7 +40,9 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
         DiskSource::Seed(_) => making.seed(&seed::of_params(&table, &inputs)?, &table)?,
         DiskSource::Store(store) => making.store(&seed::of_params(&table, &inputs)?, &table, store.engine)?,
     };
-    let writer = DiskWriter { disk: &made, spec, out: &stage.out(), name: &name, progress: &|_| Ok(()) };
+    let cancellation = cancellation();
+    let progress = |_| cancellation.check();
+    let writer = DiskWriter { disk: &made, spec, out: &stage.out(), name: &name, progress: &progress };
     let metadata = match &args.metadata {
         None => writer.write().map(|()| None),
         Some(path) => writer.write_described().map(|metadata| Some((path, metadata))),

@@ -14,6 +14,7 @@ use ociseed_spec::{Key, json};
 use ociseed_tree::Stamps;
 
 use crate::args::StepArgs;
+use crate::context::cancellation;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::output::{OutDir, write_document, write_failure};
@@ -36,7 +37,8 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     let sources = Sources { inputs: &inputs, layer: &find_layer, stamps: Stamps::Drop };
     let found = find(&params.layer, &sources, "layer")?;
     let layer = tree(&params.layer, found, &Scratch::new(stage.out()), "layer")?;
-    let metadata = write_in(&layer, &params.layer, &stage.out(), &name, &|_| Ok(()))?;
+    let cancellation = cancellation();
+    let metadata = write_in(&layer, &params.layer, &stage.out(), &name, &|_| cancellation.check())?;
     stage.commit(&name, &out, &name, true)?;
     match &args.metadata {
         None => Ok(()),
