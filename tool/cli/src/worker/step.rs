@@ -1,9 +1,9 @@
 //! One request of a worker: a step, or its outputs if they are kept.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -19,6 +19,9 @@ use crate::context::{Context, located};
 use crate::failure::Failure;
 use crate::output::write_document;
 
+/// How all outputs begin that `--experimental_output_paths=strip` has mapped.
+const MAPPED: &[u8] = b"bazel-out/cfg/";
+
 /// Runs `ociseed --persistent_worker`.
 pub(crate) fn run() -> Result<(), Failure> {
     let kept = Kept::new(MOST_BYTES);
@@ -33,9 +36,23 @@ pub(crate) fn run() -> Result<(), Failure> {
 fn answer(request: &WorkRequest, context: &Arc<Context>, kept: &Kept) -> Answer {
     let (code, failed) = match step(request, context, kept) {
         Ok(()) => (0, String::new()),
-        Err(failure) => (failure.code(), failure.plain()),
+        Err(failure) => (failure.code(), failure.hint(of_mapping(request)).plain()),
     };
     Answer { code, output: context.take_said() + &failed }
+}
+
+/// Advises those whose paths Bazel maps although nothing is there: it does so only in sandboxes, and does not look whether it has one.
+fn of_mapping(request: &WorkRequest) -> Option<String> {
+    let missing = |argument: &[u8]| {
+        argument.starts_with(MAPPED) && !located(Path::new(OsStr::from_bytes(argument))).exists()
+    };
+    // The parameter file, which every step has.
+    let params = request.arguments.iter().skip_while(|argument| *argument != b"--params").nth(1);
+    params.filter(|params| missing(params)).map(|_| {
+        "with `--experimental_output_paths=strip` workers need \
+         `--worker_sandboxing --experimental_worker_multiplex_sandboxing`"
+            .to_owned()
+    })
 }
 
 /// Does a step, unless what it makes is kept.

@@ -161,6 +161,23 @@ fn paths_are_relative_to_the_sandbox_and_shown_without_it() {
 }
 
 #[test]
+fn paths_that_bazel_maps_to_nowhere_are_explained() {
+    let dir = prepared("worker-mapped");
+    fs::create_dir_all(dir.join("bazel-out/cfg/bin")).expect("made");
+    let mut worker = Worker::start(&dir);
+    let output =
+        |worker: &mut Worker, params| worker.ask(&request(1, &layer(params, "data=dat", "x"))).output;
+    let hint = "hint: with `--experimental_output_paths=strip` workers need \
+                `--worker_sandboxing --experimental_worker_multiplex_sandboxing`\n";
+    let missing = "error: `bazel-out/cfg/bin/params.json`: No such file or directory\n";
+    assert_eq!(output(&mut worker, "bazel-out/cfg/bin/params.json"), format!("{missing}{hint}"));
+    // Where it is there, another mistake is explained as ever.
+    fs::copy(dir.join("params.json"), dir.join("bazel-out/cfg/bin/params.json")).expect("copied");
+    assert!(!output(&mut worker, "bazel-out/cfg/bin/params.json").contains("strip"));
+    worker.end_well();
+}
+
+#[test]
 fn one_request_does_not_wait_for_another() {
     if available_parallelism().map_or(1, usize::from) < 2 {
         return;
