@@ -47,6 +47,18 @@ def below(prefix):
     """
     return lambda file: (file.short_path[len(prefix):], file)
 
+# What Bazel may do with a step (docs/format.md, "Worker"). One process does the steps of all mnemonics: what it keeps in memory has one
+# bound, and starts are few.
+_EXECUTION_REQUIREMENTS = {
+    "requires-worker-protocol": "proto",
+    "supports-multiplex-sandboxing": "1",
+    "supports-multiplex-workers": "1",
+    "supports-path-mapping": "1",
+    "supports-worker-cancellation": "1",
+    "supports-workers": "1",
+    "worker-key-mnemonic": "Ociseed",
+}
+
 def _input_argument(input):
     # A function that runs when the command line is made, so that Bazel can map the path.
     return "%s=%s" % (input.name, input.file.path)
@@ -56,7 +68,10 @@ def _listing(name, path_of):
 
     def arguments(entry):
         path, file = path_of(entry)
-        return ["--input-file", "%s/%s" % (name, path), file.path]
+        host = file.path
+
+        # Bazel would take it for the name of a file of arguments where it hands them to a worker.
+        return ["--input-file", "%s/%s" % (name, path), "./" + host if host.startswith("@") else host]
 
     return arguments
 
@@ -101,6 +116,7 @@ def run_step(ctx, step, mnemonic, params, inputs, outputs, directories = []):
             transitive = [directory.inputs for directory in directories],
         ),
         outputs = outputs.values(),
+        execution_requirements = _EXECUTION_REQUIREMENTS,
         env = {},
         toolchain = TOOLCHAIN,
     )

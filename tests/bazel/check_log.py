@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Checks which actions a build ran, and how, by Bazel's JSON execution log.
 
-    check_log.py LOG MNEMONIC=COUNT...
-    check_log.py LOG MNEMONIC:TARGET...
+    check_log.py RUNNER LOG MNEMONIC=COUNT...
+    check_log.py RUNNER LOG MNEMONIC:TARGET...
 
-Fails unless exactly these numbers of actions ran, or exactly these for targets of this name, all of them the tool, in linux-sandbox (Bazel falls back to weaker sandboxes
-without a word), with an empty environment, and manifests and locks without layer blobs as inputs.
+Fails unless exactly these numbers of actions ran, or exactly these for targets of these names, all of them the tool, by RUNNER (as
+`linux-sandbox`: Bazel falls back to weaker sandboxes without a word), with an empty environment, and manifests and locks without
+layer blobs as inputs.
 """
 
 import json
@@ -26,12 +27,12 @@ def spawns(path: Path) -> list[dict]:
     return found
 
 
-def faults(spawn: dict) -> list[str]:
+def faults(spawn: dict, runner: str) -> list[str]:
     """Says what is wrong with one action."""
     wrong = []
     paths = [entry["path"] for entry in spawn["inputs"]]
-    if spawn["runner"] != "linux-sandbox":
-        wrong.append(f"ran in `{spawn['runner']}`, expected `linux-sandbox`")
+    if spawn["runner"] != runner:
+        wrong.append(f"ran in `{spawn['runner']}`, expected `{runner}`")
     if spawn["environmentVariables"]:
         wrong.append(f"has an environment: {spawn['environmentVariables']}")
     if not spawn["commandArgs"][0].endswith("/bin/ociseed"):
@@ -44,14 +45,14 @@ def faults(spawn: dict) -> list[str]:
 
 
 def main() -> None:
-    ran, words = spawns(Path(sys.argv[1])), sys.argv[2:]
+    runner, ran, words = sys.argv[1], spawns(Path(sys.argv[2])), sys.argv[3:]
     if any(":" in word for word in words):
         expected = Counter(words)
         found = Counter(f"{spawn['mnemonic']}:{spawn['targetLabel'].rpartition(':')[2]}" for spawn in ran)
     else:
         expected = Counter({name: int(count) for name, _, count in (word.partition("=") for word in words)})
         found = Counter(spawn["mnemonic"] for spawn in ran)
-    wrong = [text for spawn in ran for text in faults(spawn)]
+    wrong = [text for spawn in ran for text in faults(spawn, runner)]
     if found != expected:
         wrong.append(f"expected the actions {dict(sorted(expected.items()))}, found {dict(sorted(found.items()))}")
     for text in wrong:

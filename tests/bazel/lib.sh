@@ -16,6 +16,32 @@ failed=0
 # What checks are told apart by.
 mode=
 workspace_flags=()
+# How actions run, and what the execution log calls that. Said, since Bazel would choose workers by itself.
+strategy=(--spawn_strategy=linux-sandbox)
+runner=linux-sandbox
+
+# What both examples make, beside what the build of the spec makes, and by which actions.
+hello_outputs=(
+    app.tar.zst=layer/app.tar.zst app.layer.json=layer/app.json hello.image.json=image/hello.json
+    hello_bundle.tar=bundle/hello.tar hello_layout=bundle/hello-layout
+    appliance=seed/appliance appliance.lock.json=seed/appliance/seed.json
+)
+hello_actions=(OciLayer=1 OciImage=1 OciBundle=2 OciSeed=1 OciLock=1)
+
+case_outputs=(
+    notes.tar=layer/notes.tar notes.layer.json=layer/notes.json more.tar.zst=layer/more.tar.zst more.layer.json=layer/more.json
+    one.image.json=image/one.json two.image.json=image/two.json all.tar=bundle/all.tar both=seed/both
+    both.lock.json=seed/both/seed.json rich.tar.gz=layer/rich.tar.gz rich.layer.json=layer/rich.json over.image.json=image/over.json
+    everywhere.index.json=index/everywhere.json both_kinds.index.json=index/both_kinds.json indexes=bundle/indexes
+    docker.tar=bundle/docker.tar from_directory.image.json=image/from_directory.json from_files.image.json=image/from_files.json
+    from_archive.image.json=image/from_archive.json index_from_directory.index.json=index/index_from_directory.json
+    over_imported.image.json=image/over_imported.json imported.tar=bundle/imported.tar stocked=seed/stocked
+    preseed=store/stocked.archives root.tar=store/stocked.containerd.tar seed_disk.erofs=disk/seed_disk.erofs
+    seed_disk.disk.json=disk/seed_disk.json seed_tar.tar=disk/seed_tar.tar root_disk.erofs=disk/root_disk.erofs
+    preseed_disk.tar=disk/preseed_disk.tar initramfs.cpio=disk/initramfs.cpio layer_disk.erofs=disk/layer_disk.erofs
+)
+# Layers and an image of three platforms: the host's, and two of an index.
+case_actions=(OciLayer=8 OciImage=7 OciIndex=2 OciImport=4 OciBundle=5 OciSeed=4 OciLock=4 OciStore=2 OciDisk=6)
 
 say() { printf '%s\n' "$*"; }
 
@@ -43,6 +69,17 @@ copy_checkout() {
     make_package "$copy/tests/bazel/cases/made.deb"
     # The spec's build, in its own copy: the checks change Bazel's.
     cp -r -- "$checkout/examples/hello" /scratch/hello
+}
+
+# set_up: what all but the simplest checks need. The layout that the cases have among their files is what the spec's build makes.
+set_up() {
+    bazel --version
+    copy_checkout
+    python3 "$tests/make_registry.py" /scratch/registry
+    mode=spec
+    check "the spec of examples/hello builds" "$binaries/ociseed" build /scratch/hello/ociseed.toml \
+        --input server="$binaries/hello-server" --out /scratch/spec
+    cp -r -- /scratch/spec/bundle/hello-layout "$copy/tests/bazel/cases/checked_in"
 }
 
 # make_package FILE: the least that is a Debian package.
@@ -74,14 +111,26 @@ build() {
     local dir=$1
     shift
     bazel_in "$dir" build --repo_env=OCISEED="$binaries/ociseed" --repo_env=HELLO_SERVER="$binaries/hello-server" \
-        --jobs=2 --noshow_progress --output_groups=+lock,+metadata --execution_log_json_file=/scratch/actions "$@"
+        --jobs=2 --noshow_progress "${strategy[@]}" --output_groups=+lock,+metadata --execution_log_json_file=/scratch/actions "$@"
 }
 
 # ran MNEMONIC=COUNT...: checks which actions the last build ran, and how.
-ran() { python3 "$tests/check_log.py" /scratch/actions "$@"; }
+ran() { python3 "$tests/check_log.py" "$runner" /scratch/actions "$@"; }
 
 # same DIR SPEC_OUTPUTS BAZEL_PATH=SPEC_PATH...: compares outputs.
 same() { python3 "$tests/compare.py" "$binaries/ociseed" "$@"; }
+
+# Builds the spec of the cases, with what Bazel made of them as inputs.
+spec_of_cases() {
+    local made=$copy/bazel-bin/tests/bazel/cases spec=$copy/tests/bazel/cases/ociseed.toml
+    rm -rf /scratch/cases /scratch/runfiles
+    # Beside the runfiles Bazel keeps a list of them.
+    cp -rL -- "$made/program.runfiles" /scratch/runfiles && rm /scratch/runfiles/MANIFEST
+    ((${#workspace_flags[@]} == 0)) || sed -i 's|runfiles/_main/|runfiles/ociseed/|' "$spec"
+    "$binaries/ociseed" build "$spec" --out /scratch/cases --input notes.tar="$made/notes.tar" \
+        --input layout="$made/layout" --input runfiles=/scratch/runfiles --input indexes="$made/indexes" \
+        --input docker.tar="$made/docker.tar"
+}
 
 build_and() {
     local dir=$1
