@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import boot, cached, contests, disks, machine, measure, placing, registering, series
+from harness import boot, cached, contests, disks, machine, measure, placing, registering, series, workers
 from harness.rig import SOURCE, SUITE
 
 SCRATCH = Path("/scratch")
-CONTESTS = {**contests.ALL, "build": cached.contest, **disks.ALL, **placing.ALL, **registering.ALL, **boot.ALL}
+CONTESTS = {**contests.ALL, "build": cached.contest, **workers.ALL, **disks.ALL, **placing.ALL, **registering.ALL, **boot.ALL}
 # The Debian packages of the peers, in each root.
 PACKAGES = {
-    SUITE: ["tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"],
+    SUITE: [
+        *("tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"),
+        "bazel-bootstrap",
+    ],
     boot.SUITE: boot.PACKAGES,
 }
 
