@@ -20,6 +20,17 @@ def _file_entries(ctx, attribute, kind, inputs):
         for input, path in zip(inputs, getattr(ctx.attr, attribute).values())
     ]
 
+def _mode(target, file):
+    # What Bazel knows: not whether a file is executable, but which targets are programs. To servers for remote execution, and of
+    # what actions write, it says of every file that it is executable. (A file's own label calls it a program, whatever it is.)
+    is_program = file == target[DefaultInfo].files_to_run.executable and file.owner == target.label
+    return "0755" if is_program and not file.is_source else "0644"
+
+def _add_modes(ctx, entries, inputs):
+    for (_, entry), target, input in zip(entries, ctx.attr.files, inputs):
+        entry["mode"] = _mode(target, input.file)
+    return entries
+
 def _directories(ctx):
     """Returns directories, and entries by path, for what `dirs` names."""
     directories, entries = [], []
@@ -136,7 +147,7 @@ def _oci_layer_impl(ctx):
     entries = _entries(ctx, {
         "dirs": directory_entries,
         "tars": _file_entries(ctx, "tars", "tar", tars),
-        "files": _file_entries(ctx, "files", "file", files),
+        "files": _add_modes(ctx, _file_entries(ctx, "files", "file", files), files),
         "binaries": program_entries,
     })
     blob = ctx.actions.declare_file(ctx.label.name + _EXTENSIONS[ctx.attr.compression])
@@ -160,9 +171,8 @@ oci_layer = rule(
     implementation = _oci_layer_impl,
     doc = """Makes a layer: files, directories, programs, tars, packages, texts and links.
 
-Of a file only its content and whether it is executable get into the layer: no owner, time or other mode bits. Parent
-directories are made as they are needed, 0755 and owned by 0:0. Tars and packages come with all of their metadata. Output group
-`metadata`: the layer metadata.
+Of a file of `files` only its content gets into the layer: no owner, time or mode. Parent directories are made as they are needed,
+0755 and owned by 0:0. Tars and packages come with all of their metadata. Output group `metadata`: the layer metadata.
 
 ```starlark
 oci_layer(
@@ -214,8 +224,8 @@ that matches nothing is an error.""",
         "files": attr.label_keyed_string_dict(
             doc = """Where each file goes, an absolute path.
 
-A target must make one file. Files that are executable become 0755, others 0644. Bazel makes each file that an action
-writes executable: where that is not meant, say so in `modes`.""",
+A target must make one file. It becomes 0755 if the target is a program that is built, as of a `cc_binary`, else 0644, as Bazel
+does not tell which other files are executable: `modes` does, also for a script of the source tree.""",
             allow_files = True,
         ),
         "includes": attr.string_list_dict(

@@ -66,6 +66,8 @@ copy_checkout() {
     cp -r -- "$checkout"/{bazel,MODULE.bazel,WORKSPACE,.bazelrc,.bazelignore} "$copy"
     cp -r -- "$checkout/examples/hello" "$copy/examples/hello"
     cp -r -- "$checkout/tests/bazel" "$copy/tests/bazel"
+    # Nothing that Bazel tells its actions: it must not get into the layer.
+    chmod +x "$copy/examples/hello/index.html"
     make_package "$copy/tests/bazel/cases/made.deb"
     # The spec's build, in its own copy: the checks change Bazel's.
     cp -r -- "$checkout/examples/hello" /scratch/hello
