@@ -4,9 +4,10 @@
     check_log.py RUNNER LOG MNEMONIC=COUNT...
     check_log.py RUNNER LOG MNEMONIC:TARGET...
 
-Fails unless exactly these numbers of actions ran, or exactly these for targets of these names, all of them the tool, by RUNNER (as
-`linux-sandbox`: Bazel falls back to weaker sandboxes without a word), with an empty environment, and manifests and locks without
-layer blobs as inputs.
+Fails unless exactly these numbers of actions ran, or exactly these for targets of these names, all of them the tool, by this runner
+(Bazel falls back to weaker sandboxes, and from a server to the machine it runs on, without a word), with an empty environment, and
+manifests and locks without layer blobs as inputs. RUNNER is `linux-sandbox`, `worker`, `remote`, or `remote cache hit`, where nothing
+ran at all.
 """
 
 import json
@@ -33,6 +34,8 @@ def faults(spawn: dict, runner: str) -> list[str]:
     paths = [entry["path"] for entry in spawn["inputs"]]
     if spawn["runner"] != runner:
         wrong.append(f"ran in `{spawn['runner']}`, expected `{runner}`")
+    if spawn["cacheHit"] != (runner == "remote cache hit"):
+        wrong.append("came from a cache" if spawn["cacheHit"] else "did not come from a cache")
     if spawn["environmentVariables"]:
         wrong.append(f"has an environment: {spawn['environmentVariables']}")
     if not spawn["commandArgs"][0].endswith("/bin/ociseed"):

@@ -20,6 +20,10 @@ workspace_flags=()
 strategy=(--spawn_strategy=linux-sandbox)
 runner=linux-sandbox
 
+# Where servers keep what they built; another one knows nothing of that.
+output_user_root=/scratch/bazel
+
+# shellcheck disable=SC2034 # read by whoever sources this
 # What both examples make, beside what the build of the spec makes, and by which actions.
 hello_outputs=(
     app.tar.zst=layer/app.tar.zst app.layer.json=layer/app.json hello.image.json=image/hello.json
@@ -93,14 +97,16 @@ make_package() {
     dpkg-deb --root-owner-group --build "$tree" "$1" >/dev/null
 }
 
-# bazel_in DIR COMMAND [ARG]...: each workspace has a server, which stays until shut_down.
+# bazel_in DIR COMMAND [ARG]...: each workspace has a server, which stays until shut_down. What takes minutes has stopped: an
+# interrupt ends it in good order.
 bazel_in() {
     local dir=$1 command=$2
     shift 2
     (
-        cd -- "$dir"
-        bazel --output_user_root=/scratch/bazel --host_jvm_args=-Xmx512m --max_idle_secs=300 --bazelrc="$tests/debian.bazelrc" \
-            "$command" "${workspace_flags[@]}" --registry=file:///scratch/registry "$@"
+        cd -- "$dir" || return
+        timeout --signal=INT --kill-after=30 300 bazel --output_user_root="$output_user_root" --host_jvm_args=-Xmx512m \
+            --max_idle_secs=300 --bazelrc="$tests/debian.bazelrc" "$command" "${workspace_flags[@]}" \
+            --registry=file:///scratch/registry "$@"
     )
 }
 
