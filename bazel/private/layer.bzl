@@ -2,7 +2,7 @@
 
 load("//bazel/private/providers:layer_info.bzl", "LayerInfo")
 load(":attributes.bzl", "bad_attribute", "compression_of", "only_file", "package_prefix")
-load(":runfiles.bzl", "program")
+load(":runfiles.bzl", "PROGRAM_MODE", "program")
 load(":step.bzl", "below", "in_tree", "listed", "named", "run_step")
 load(":toolchain.bzl", "TOOLCHAIN")
 
@@ -20,11 +20,14 @@ def _file_entries(ctx, attribute, kind, inputs):
         for input, path in zip(inputs, getattr(ctx.attr, attribute).values())
     ]
 
+# Modes are said of every file: Bazel does not keep track of which are executable. To servers for remote execution, and of what actions
+# write, it says that all are.
+_DATA = "0644"
+
 def _mode(target, file):
-    # What Bazel knows: not whether a file is executable, but which targets are programs. To servers for remote execution, and of
-    # what actions write, it says of every file that it is executable. (A file's own label calls it a program, whatever it is.)
+    # A file's own label calls it a program, whatever it is.
     is_program = file == target[DefaultInfo].files_to_run.executable and file.owner == target.label
-    return "0755" if is_program and not file.is_source else "0644"
+    return PROGRAM_MODE if is_program and not file.is_source else _DATA
 
 def _add_modes(ctx, entries, inputs):
     for (_, entry), target, input in zip(entries, ctx.attr.files, inputs):
@@ -49,7 +52,7 @@ def _directories(ctx):
             bad_attribute(ctx, "dirs", "expected a target that makes files, found none of `%s`" % target.label)
         directory = listed("dir-%d" % number, parts, target[DefaultInfo].files)
         directories.append(directory)
-        entries.append((path, {"dir": directory.name, "to": path}))
+        entries.append((path, {"dir": directory.name, "mode": _DATA, "to": path}))
     return directories, entries
 
 def _programs(ctx):
@@ -89,12 +92,15 @@ _PATH_ATTRIBUTES = {
     "capabilities": ("capabilities", ["file", "text"]),
     "excludes": ("exclude", _MERGED),
     "includes": ("include", _MERGED),
-    "modes": ("mode", _OF_FILES),
+    "modes": ("mode", _OF_FILES + ["dir"]),
     "mtimes": ("mtime", _OF_ALL),
     "owners": ("owner", _OF_ALL),
     "replaces": ("replace", _OF_ALL + ["whiteout"]),
     "xattrs": ("xattrs", _OF_FILES),
 }
+
+# Those that say what becomes an entry, and nothing of paths in it.
+_OF_ENTRIES = ["excludes", "includes", "replaces"]
 
 def _xattrs(ctx, texts):
     """Returns the spec's table for texts as `user.name=value`."""
@@ -115,11 +121,25 @@ def _values(ctx, attribute):
         return {path: _xattrs(ctx, texts) for path, texts in values.items()}
     return values
 
-def _set(ctx, merged, attribute, key, takes):
-    """Adds a key to the entries whose paths an attribute has."""
+def _rule(ctx, merged, attribute, key, path, value):
+    """Returns the rule of the spec for a path in a directory, tar, package or program; the tool looks whether it is there."""
+    if attribute in _OF_ENTRIES or not (ctx.attr.debs or [above for above in merged if _holds(merged, above, path)]):
+        bad_attribute(ctx, attribute, "nothing here makes `%s`" % path)
+    for char in "*?[]{}\\".elems():
+        if char in path:
+            bad_attribute(ctx, attribute, "expected a path without `%s`, as it is in a directory, tar or package, found `%s`" % (char, path))
+    return {key: value, "path": path}
+
+def _holds(merged, above, path):
+    many = [made for made in merged[above] if [kind for kind in _MERGED if kind in made.entry]]
+    return many and path.startswith(above.rstrip("/") + "/")
+
+def _set(ctx, merged, rules, attribute, key, takes):
+    """Adds a key to the entries whose paths an attribute has, or rules for what is in them."""
     for path, value in _values(ctx, attribute).items():
         if path not in merged:
-            bad_attribute(ctx, attribute, "nothing here makes `%s`" % path)
+            rules.append(_rule(ctx, merged, attribute, key, path, value))
+            continue
         taking = [made.entry for made in merged[path] if [kind for kind in takes if kind in made.entry]]
         if not taking:
             kinds = [kind for kind in merged[path][0].entry.keys() if kind != "to"]
@@ -128,15 +148,17 @@ def _set(ctx, merged, attribute, key, takes):
             entry[key] = value
 
 def _entries(ctx, groups):
+    """Returns the spec's entries and rules for the layer."""
     merged = _merge_paths(ctx, groups | {
         "texts": [(path, {"text": text, "to": path}) for path, text in ctx.attr.texts.items()],
         "symlinks": [(path, {"symlink": to, "to": path}) for path, to in ctx.attr.symlinks.items()],
         "mkdirs": [(path, {"mkdir": path}) for path in ctx.attr.mkdirs],
         "whiteouts": [(path, {"whiteout": path}) for path in ctx.attr.whiteouts],
     })
+    rules = []
     for attribute, (key, takes) in _PATH_ATTRIBUTES.items():
-        _set(ctx, merged, attribute, key, takes)
-    return [made.entry for entries in merged.values() for made in entries]
+        _set(ctx, merged, rules, attribute, key, takes)
+    return [made.entry for entries in merged.values() for made in entries], rules
 
 def _oci_layer_impl(ctx):
     compression = compression_of(ctx, _LEVELS)
@@ -144,19 +166,22 @@ def _oci_layer_impl(ctx):
     debs = named("deb", ctx.files.debs)
     directories, directory_entries = _directories(ctx)
     programs, program_entries = _programs(ctx)
-    entries = _entries(ctx, {
+    entries, rules = _entries(ctx, {
         "dirs": directory_entries,
         "tars": _file_entries(ctx, "tars", "tar", tars),
         "files": _add_modes(ctx, _file_entries(ctx, "files", "file", files), files),
         "binaries": program_entries,
     })
+    layer = {"add": [{"deb": input.name} for input in debs] + entries, "compression": compression}
+    if rules:
+        layer["set"] = rules
     blob = ctx.actions.declare_file(ctx.label.name + _EXTENSIONS[ctx.attr.compression])
     metadata = ctx.actions.declare_file(ctx.label.name + ".layer.json")
     run_step(
         ctx,
         step = "layer",
         mnemonic = "OciLayer",
-        params = {"layer": {"add": [{"deb": input.name} for input in debs] + entries, "compression": compression}},
+        params = {"layer": layer},
         inputs = files + tars + debs,
         outputs = {"--out": blob, "--metadata": metadata},
         directories = directories + programs,
@@ -191,7 +216,7 @@ oci_layer(
             doc = """Where each program goes, an absolute path.
 
 All that it needs when it runs (its runfiles) goes beside it, to `PATH.runfiles`, where programs look for them; the program itself
-is a symbolic link into that, so nothing is there twice. Only symbolic links that actions declare as such cannot be among them.""",
+is a symbolic link into that, so nothing is there twice. All of these files become 0755. Only symbolic links that actions declare as such cannot be among them.""",
         ),
         "capabilities": attr.string_dict(
             doc = "File capabilities by path, as `cap_net_bind_service=ep`; for paths of `files` and `texts`.",
@@ -210,7 +235,7 @@ is a symbolic link into that, so nothing is there twice. Only symbolic links tha
         "dirs": attr.label_keyed_string_dict(
             doc = """Where the files of each target go: the directory in the layer, an absolute path.
 
-Of a directory that an action made, all that is in it; other files by their paths in the target's package, without what
+Its files become 0644, wherever they are executable: `modes` says otherwise. Of a directory that an action made, all that is in it; other files by their paths in the target's package, without what
 `strip_prefixes` says. What several targets have in one directory comes together there. Directories without files do not come
 along: Bazel knows nothing of them.""",
             allow_files = True,
@@ -235,7 +260,9 @@ does not tell which other files are executable: `modes` does, also for a script 
             doc = "Directories to make, as absolute paths; 0755 unless `modes` says otherwise.",
         ),
         "modes": attr.string_dict(
-            doc = "Permission bits by path, as `0644`; for paths of `files`, `texts` and `mkdirs`.",
+            doc = """Permission bits by path, as `0644`; for paths of `files`, `texts` and `mkdirs`, for one of `dirs` of all files in it.
+
+This and other attributes by path can also name what is in a directory, tar, package or program that goes there.""",
         ),
         "mtimes": attr.string_dict(
             doc = "Times by path, seconds since the epoch, which is what files have unless said; for paths as those of `owners`.",

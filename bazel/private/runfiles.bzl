@@ -2,6 +2,9 @@
 
 load(":step.bzl", "listed")
 
+# Bazel does not tell programs from data among runfiles.
+PROGRAM_MODE = "0755"
+
 def runfiles_path(workspace, short_path):
     """Returns where a file is in a tree of runfiles.
 
@@ -51,10 +54,10 @@ def program(ctx, name, target, path):
     beside = path + ".runfiles"
     basename = path.rpartition("/")[2]
     entries = [
-        (beside, {"dir": directory.name, "to": beside}),
+        (beside, {"dir": directory.name, "mode": PROGRAM_MODE, "to": beside}),
         (path, {"symlink": "%s.runfiles/%s" % (basename, runfiles_path(workspace, program.short_path)), "to": path}),
     ]
     for empty in runfiles.empty_filenames.to_list():
         place = "%s/%s" % (beside, runfiles_path(workspace, empty))
-        entries.append((place, {"text": "", "to": place}))
+        entries.append((place, {"mode": PROGRAM_MODE, "text": "", "to": place}))
     return directory, entries

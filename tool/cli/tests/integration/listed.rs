@@ -218,3 +218,20 @@ fn a_listed_layout_without_a_part_of_it_is_refused() {
     }
     assert!(without("no such part").contains("in base: expected"));
 }
+
+#[test]
+fn a_directory_may_say_the_mode_of_its_files() {
+    let dir = prepared("listed-mode");
+    fs::write(dir.join("params.json"), PARAMS.replace(r#""to":"/srv""#, r#""to":"/srv","mode":"0640""#))
+        .expect("written");
+    let found = layer(&dir, "whole.tar", &["--input", "www=www"]);
+    let entries: Vec<serde_json::Value> =
+        found.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let modes = |kind: &str| {
+        let of_kind = entries.iter().filter(|entry| entry["kind"] == kind);
+        of_kind.map(|entry| entry["mode"].as_str().expect("a mode").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(modes("file"), ["0640"; 3], "{found}");
+    assert!(modes("directory").iter().all(|mode| mode == "0755"), "{found}");
+    assert!(modes("directory").len() >= 3, "{found}");
+}

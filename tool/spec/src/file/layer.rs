@@ -89,7 +89,7 @@ pub struct Add {
     /// Where it goes; `/` unless said for `dir` and `tar`, needed for others that do not say it themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<TreePath>,
-    /// Permission bits.
+    /// Permission bits; of a directory of the host those of its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<FileMode>,
     /// Owner of everything that the entry makes, but not of directories that it only implies.
@@ -324,13 +324,13 @@ impl Add {
     /// Refuses keys that the kind cannot have.
     fn check_keys(&self, kind: &'static str) -> Result<(), AddError> {
         let no_mode = match kind {
-            "dir" => ": its files keep their executable bit; use `set`",
+            "dir" => ": use `set`",
             "tar" | "deb" => ": its files keep what they have; use `set`",
             "symlink" => ": a link has none",
             _ => "",
         };
         let keys: [(&'static str, bool, &[&str], &'static str); 18] = [
-            ("mode", self.mode.is_some(), WITH_MODE, no_mode),
+            ("mode", self.mode.is_some() && kind != "dir", WITH_MODE, no_mode),
             ("owner", self.owner.is_some(), WITH_OWNER, ""),
             ("user", self.user.is_some(), WITH_OWNER, ""),
             ("group", self.group.is_some(), WITH_OWNER, ""),
@@ -385,7 +385,8 @@ mod tests {
             r#"{"file":"x"}"#,
             r#"{"mkdir":"/a","to":"/a"}"#,
             r#"{"fifo":"/a","to":"/a"}"#,
-            r#"{"dir":"x","mode":"0755"}"#,
+            r#"{"dir":"x","acl":"user::rw-,group::r--,other::r--"}"#,
+            r#"{"tar":"x","mode":"0755"}"#,
             r#"{"tar":"x","xattrs":{"user.a":"b"}}"#,
             r#"{"symlink":"x","to":"/a","mode":"0755"}"#,
             r#"{"symlink":"","to":"/a"}"#,
@@ -420,7 +421,7 @@ mod tests {
     fn entries_of_every_kind() {
         let good = [
             r#"{"file":"x","to":"/a","capabilities":"cap_kill=ep","mtime":1}"#,
-            r#"{"dir":"x","include":["*.so"],"exclude":["a/**"],"strip":1,"owner":"1:1"}"#,
+            r#"{"dir":"x","include":["*.so"],"exclude":["a/**"],"strip":1,"owner":"1:1","mode":"0755"}"#,
             r#"{"tar":"x","to":"/opt","strip":1,"devices":true,"replace":true}"#,
             r#"{"deb":"x","status":false,"exclude":["usr/share/doc"]}"#,
             r#"{"layer":"x"}"#,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ociseed_spec::file::{Add, AddError, Entry as SpecEntry, Filter, LayerSpec, Source};
+use ociseed_spec::file::{Add, AddError, Attributes, Entry as SpecEntry, Filter, LayerSpec, Source};
 use ociseed_spec::metadata::Package;
 use ociseed_spec::{Key, Stamp, TreePath};
 use ociseed_tree::tar::TarError;
@@ -191,8 +191,13 @@ impl Making<'_> {
             (_, Found::Files(taken, _)) => taken,
             (single, _) => vec![(entry.to.clone(), made_of(single))],
         };
+        // What it says of a mode it says of files.
+        let of_directories = match entry.source {
+            Source::Dir(..) => Attributes { mode: None, ..entry.attributes.clone() },
+            _ => entry.attributes.clone(),
+        };
         for (path, mut made) in made {
-            apply(&entry.attributes, &mut made);
+            apply(if made.is_directory() { &of_directories } else { &entry.attributes }, &mut made);
             let claim = Claim { replace: entry.replace, ..Claim::new(index, precedence) };
             self.builder.insert(path, made, claim);
         }
