@@ -15,6 +15,9 @@ const LIST: &str = "containerd.services.leases.v1.Leases/List";
 const ADD_RESOURCE: &str = "containerd.services.leases.v1.Leases/AddResource";
 const LIST_RESOURCES: &str = "containerd.services.leases.v1.Leases/ListResources";
 
+/// The label that ends a lease that nobody released; its value is a time as [`crate::time::from_now`] has it.
+pub const EXPIRE_LABEL: &str = "containerd.io/gc.expire";
+
 /// A lease of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {

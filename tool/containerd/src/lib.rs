@@ -8,6 +8,7 @@
 mod call;
 mod client;
 mod content;
+mod copy;
 mod error;
 mod frame;
 mod images;
@@ -15,13 +16,15 @@ mod introspection;
 mod leases;
 mod namespaces;
 mod snapshots;
+pub mod time;
 mod wire;
 
 pub use client::{Client, Hook, Options, Scope, Tally};
 pub use content::{Adopted, ContentInfo, ContentWriter};
+pub use copy::{CopyError, NewBlob, next_piece};
 pub use error::{Code, Error};
 pub use images::{ImageRecord, Target};
 pub use introspection::Plugin;
-pub use leases::{Lease, Resource};
+pub use leases::{EXPIRE_LABEL, Lease, Resource};
 pub use namespaces::EngineVersion;
 pub use snapshots::{Mount, SnapshotInfo, SnapshotKind, layer_directory};

@@ -10,10 +10,9 @@ use cap_std::fs::{Dir, File};
 use ociseed_spec::lock::{BlobRef, Class, LayerBlobs, Namespace};
 use ociseed_spec::records::ContentRecords;
 use ociseed_spec::{Digest, Reference};
-use ociseed_store::{Archive, ArchiveError, BlobError, IndexEntry};
+use ociseed_store::{Archive, ArchiveError, BlobError, Document, IndexEntry, ManifestError};
 
 use crate::collect::set;
-use crate::manifest::{self, Document, ManifestError};
 use crate::source::{Previous, Refused, Source, Store, Wanted, name_records};
 use crate::talk::chain;
 
@@ -205,14 +204,14 @@ fn image(
 ) -> Result<Wanted, ArchiveProblem> {
     let mut blobs = ContentRecords::default();
     let mut of_image = None;
-    match manifest::read(store, &target)? {
+    match store.document(&target)? {
         Document::Manifest { config, layers } => {
             of_image = Some(config.digest);
             add_manifest(&mut blobs, &target, &config, layers);
         }
         Document::Index(manifests) => {
             for blob in &manifests {
-                match manifest::read(store, blob)? {
+                match store.document(blob)? {
                     Document::Manifest { config, layers } => add_manifest(&mut blobs, blob, &config, layers),
                     Document::Index(_) => return Err(ArchiveProblem::Nested(target.digest)),
                 }

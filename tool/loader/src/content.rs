@@ -1,11 +1,9 @@
 //! Blobs in the engine's store: reading them back, writing them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-use std::time::Duration;
+use std::io;
 
-use bytes::Bytes;
-use ociseed_containerd::{Client, Code, ContentWriter, Error, Scope};
+use ociseed_containerd::{Client, Code, CopyError, Error, NewBlob, Scope, next_piece};
 use ociseed_spec::{Digest, Hasher};
 
 use crate::failure::Failure;
@@ -13,14 +11,6 @@ use crate::leases::Leases;
 use crate::notify::Notify;
 use crate::source::Store;
 use crate::talk::chain;
-
-/// How much of a blob is in memory at a time; the engine takes messages of up to 16 MiB.
-const PIECE: usize = 256 << 10;
-
-/// How often, and after which pause, giving an ingest up is tried again: for less than a second together, which
-/// leaves time for the rest within the 2 s that a service has to end.
-const ABORTS: u32 = 40;
-const ABORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What reading a blob back showed.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,20 +118,13 @@ impl<'c> Content<'c> {
     }
 
     fn write_ingest(scope: &Scope<'_>, name: &str, put: Put<'_>) -> Result<u64, Failure> {
-        let mut writer = match scope.write_content(name, &put.digest.to_string(), put.size) {
-            // Somebody else was quicker: what is there is read back like anything else.
-            Err(error) if error.code() == Some(Code::AlreadyExists) => {
-                scope.label_content(&put.digest.to_string(), put.labels)?;
-                return Ok(0);
-            }
-            other => other?,
-        };
-        // All there before the first byte: the store has a file for another namespace.
-        let shared = put.size > 0 && writer.offset() == put.size;
-        let copied = if shared { 0 } else { stream(&mut writer, put)? };
-        match writer.commit(put.labels.clone()) {
-            Err(error) if error.code() != Some(Code::AlreadyExists) => Err(error.into()),
-            _ => Ok(copied),
+        let digest = put.digest.to_string();
+        let blob = NewBlob { ingest: name, digest: &digest, size: put.size, labels: put.labels };
+        let mut open = || put.store.open(&put.digest, put.size).map_err(io::Error::other);
+        match scope.copy_content(blob, &mut open) {
+            Ok(copied) => Ok(copied),
+            Err(CopyError::Source(error)) => Err(source_failure(error)),
+            Err(CopyError::Engine(error)) => Err(error.into()),
         }
     }
 
@@ -157,20 +140,12 @@ impl<'c> Content<'c> {
     }
 }
 
-/// Gives an ingest up, also while the engine is still closing the file of a writer that is gone: it fails until then.
+/// Gives an ingest up, also while the engine is still closing the file of a writer that is gone.
 ///
 /// # Errors
 /// The engine goes on saying no.
 pub(crate) fn abort_ingest(scope: &Scope<'_>, name: &str) -> Result<(), Failure> {
-    let mut attempts = 0;
-    loop {
-        match scope.abort_ingest(name) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_fatal() || attempts == ABORTS => return Err(error.into()),
-            Err(_) => attempts += 1,
-        }
-        std::thread::sleep(ABORT_PAUSE);
-    }
+    Ok(scope.give_up_ingest(name)?)
 }
 
 /// Tells a blob that cannot be read from an engine that does not want to.
@@ -182,27 +157,6 @@ fn is_damage(error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// Sends a blob's bytes; the source fails before the last of them is committed if they are not those of the digest.
-fn stream(writer: &mut ContentWriter<'_>, put: Put<'_>) -> Result<u64, Failure> {
-    let mut blob = put.store.open(&put.digest, put.size).map_err(|error| Failure::Image(chain(&error)))?;
-    let mut copied = 0;
-    loop {
-        let piece = next_piece(&mut blob).map_err(source_failure)?;
-        if piece.is_empty() {
-            return Ok(copied);
-        }
-        copied += piece.len() as u64;
-        writer.write(piece)?;
-    }
-}
-
-/// Reads the next [`PIECE`] bytes, fewer only at the end.
-fn next_piece(blob: &mut dyn Read) -> io::Result<Bytes> {
-    let mut piece = Vec::with_capacity(PIECE);
-    blob.take(PIECE as u64).read_to_end(&mut piece)?;
-    Ok(piece.into())
 }
 
 /// Reads a blob of the source to its end, to learn whether it is right.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use ociseed_containerd::{ImageRecord, Target};
-use ociseed_spec::records::{self, ADOPTED_LABEL, ADOPTED_PINNED, CRI_PINNED, OWNER_LABEL};
+use ociseed_spec::records::{self, ADOPTED_LABEL, ADOPTED_PINNED, CRI_PINNED, OWNER_LABEL, missing_labels};
 
-use crate::collect::map;
 use crate::source::Wanted;
 
 /// What must be done about one record.
@@ -86,15 +85,6 @@ pub(crate) fn change(name: &str, image: &Wanted, actual: Option<&ImageRecord>, t
         (true, false) => Change::Label(record(target)),
         (false, _) => Change::Retarget(record(target)),
     }
-}
-
-/// Returns those of `wanted` labels that `actual` lacks or has with another value.
-pub(crate) fn missing_labels(
-    wanted: &BTreeMap<String, String>,
-    actual: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let missing = wanted.iter().filter(|(key, value)| actual.get(*key) != Some(value));
-    map(missing.map(|(key, value)| (key.clone(), value.clone())))
 }
 
 #[cfg(test)]

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ociseed_containerd::{Client, Lease, Scope};
+use ociseed_containerd::{Client, EXPIRE_LABEL, Lease, Scope, time};
 use ociseed_spec::records::OWNER_LABEL;
 
 use crate::collect::{map, set};
 use crate::failure::Failure;
-use crate::time;
 
-/// Ends a lease that nobody released, should this loader never run again.
-const EXPIRE_LABEL: &str = "containerd.io/gc.expire";
+/// When a lease ends that nobody released, should this loader never run again.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// How much of a seed's id is in a run's name.

@@ -14,7 +14,6 @@ mod failure;
 mod files;
 mod leases;
 mod lock;
-mod manifest;
 mod notify;
 mod place;
 mod repair;
@@ -27,7 +26,6 @@ mod state;
 mod status;
 mod stop;
 mod talk;
-mod time;
 mod work;
 
 use std::io::Write as _;

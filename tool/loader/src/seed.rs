@@ -1,6 +1,6 @@
 //! A seed as a source: the lock says what there is, the layout has the bytes.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,14 +11,11 @@ use ociseed_spec::containerd_root::{self, Numbers};
 use ociseed_spec::lock::{Class, Engine, FILE_NAME, LayerBlobs, Lock, LockError, LockedImage, Namespace};
 use ociseed_spec::records::{ContentRecord, content_records, snapshot_label};
 use ociseed_spec::{ChainId, Digest};
-use ociseed_store::{Layout, LayoutError};
+use ociseed_store::{Layout, LayoutError, read_lock};
 
 use crate::collect::set;
 use crate::place::{About, Opened, Problem};
 use crate::source::{Links, Previous, Source, Store, Wanted, name_records};
-
-/// A lock of a hundred thousand images; more is a mistake or an attack.
-const LARGEST_LOCK: u64 = 64 << 20;
 
 /// Says why a seed cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -184,13 +181,4 @@ impl Making<'_> {
         let problems = self.problems.iter().filter(|problem| needs(problem.about));
         problems.map(|problem| format!("`{path}`: {}", problem.text)).collect()
     }
-}
-
-fn read_lock(dir: &Dir) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    dir.open(FILE_NAME)?.take(LARGEST_LOCK + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_LOCK {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {LARGEST_LOCK} bytes")));
-    }
-    Ok(bytes)
 }

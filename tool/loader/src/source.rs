@@ -7,7 +7,7 @@ use ociseed_spec::containerd_root::{self, Numbers};
 use ociseed_spec::lock::{BlobRef, Class, LayerBlobs};
 use ociseed_spec::records::{ContentRecord, NamedImage, names_by_digest};
 use ociseed_spec::{ChainId, Digest, Reference};
-use ociseed_store::{Archive, BlobError, Layout};
+use ociseed_store::{Archive, BlobError, Document, LARGEST_MANIFEST, Layout, ManifestError};
 
 /// Everything that one run is to load.
 #[derive(Debug)]
@@ -177,5 +177,11 @@ impl Store {
             Self::Layout(layout) => layout.read_blob(digest, size, limit),
             Self::Archive(archive) => archive.read_blob(digest, size, limit),
         }
+    }
+
+    /// Reads a manifest or index.
+    pub(crate) fn document(&self, blob: &BlobRef) -> Result<Document, ManifestError> {
+        let bytes = self.read(&blob.digest, blob.size, LARGEST_MANIFEST)?;
+        Document::parse(blob.digest, &bytes)
     }
 }

@@ -1,11 +1,12 @@
 //! Lines on standard error, with priorities for the journal when it is the one that reads, and who else listens.
 
-use std::error::Error;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use crate::notify::Notify;
+
+pub(crate) use ociseed_spec::chain;
 
 /// A syslog priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,19 +68,4 @@ fn journal_listens() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(std::io::stderr().as_fd())
         .is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
-}
-
-/// Returns an error and what caused it as one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some libraries repeat their cause in their own text.
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

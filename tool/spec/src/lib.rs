@@ -43,4 +43,4 @@ pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use stamp::Stamp;
-pub use text::{escape, hex, shown, shown_path};
+pub use text::{chain, escape, hex, shown, shown_path};

@@ -154,6 +154,18 @@ impl ContentRecords {
     }
 }
 
+/// Returns those of `wanted` labels that `actual` lacks or has with another value.
+pub fn missing_labels(
+    wanted: &BTreeMap<String, String>,
+    actual: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut missing = BTreeMap::new();
+    for (key, value) in wanted.iter().filter(|(key, value)| actual.get(*key) != Some(value)) {
+        missing.insert(key.clone(), value.clone());
+    }
+    missing
+}
+
 /// Adds the label by which containerd's garbage collection follows a reference; the keys are those that containerd sets.
 fn add_reference(labels: &mut BTreeMap<String, String>, what: &str, digest: &Digest) {
     labels.insert(format!("containerd.io/gc.ref.content.{what}"), digest.to_string());

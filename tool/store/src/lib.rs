@@ -14,6 +14,8 @@ mod index;
 mod layout;
 #[cfg(feature = "builder")]
 mod listed;
+mod lock;
+mod manifest;
 mod members;
 #[cfg(feature = "builder")]
 mod names;
@@ -26,6 +28,8 @@ pub use archive::{Archive, ArchiveError};
 pub use docker::DockerError;
 pub use index::{IndexEntry, IndexError, parse_index};
 pub use layout::{BlobFile, Layout, LayoutError};
+pub use lock::read_lock;
+pub use manifest::{Document, LARGEST_MANIFEST, ManifestError};
 #[cfg(feature = "builder")]
 pub use listed::ListedLayout;
 #[cfg(feature = "builder")]

@@ -1,8 +1,9 @@
 //! Blobs that lie in the engine's store as files: whether they are what their names say, and what replaces those that are not.
 
+use ociseed_spec::records::missing_labels;
+
 use super::*;
 use crate::content::{Reading, check_source};
-use crate::desired::missing_labels;
 use crate::repair;
 use crate::root::Lies;
 use crate::source::Store;

@@ -1,19 +1,17 @@
 //! One image: what its namespace lacks of it is written, labelled and named by records.
 
 use ociseed_containerd::{Code, ContentInfo, ImageRecord};
-use ociseed_spec::records::ContentRecord;
-use ociseed_spec::{Digest, Reference};
+use ociseed_spec::Reference;
+use ociseed_spec::records::{CRI_NAMESPACE, ContentRecord, missing_labels};
 
 use super::Work;
 use crate::collect::set;
 use crate::content::{Put, Reading, check_source};
-use crate::desired::{self, Change, missing_labels, touch};
+use crate::desired::{self, Change, touch};
 use crate::failure::Failure;
-use crate::manifest::{self, Document};
 use crate::report::{ImageReport, Outcome};
 use crate::source::{Previous, Wanted};
 use crate::talk::chain;
-use ociseed_spec::records::CRI_NAMESPACE;
 
 /// How often an image is looked at again of which something went meanwhile.
 const ATTEMPTS: usize = 3;
@@ -310,25 +308,11 @@ fn conflict(name: &str, image: &Wanted, found: &str, report: &mut ImageReport) {
     report.raise(Outcome::Conflict);
 }
 
-/// Checks that the source's manifest names the blobs that are about to be labelled as its own.
+/// Checks that the source's manifest names the blobs that are about to be labelled as its own. (An archive's index is not asked: its
+/// blobs were taken from it a moment ago.)
 fn check_manifest(image: &Wanted) -> Result<(), Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::Image(chain(error));
-    let Document::Manifest { config, layers } =
-        manifest::read(&image.store, &image.target).map_err(|e| failed(&e))?
-    else {
-        // An archive's index: its blobs were taken from it a moment ago.
-        return Ok(());
-    };
-    let found = set(layers.iter().chain([&config, &image.target]).map(|blob| blob.digest));
     let expected = set(image.blobs.iter().map(|blob| blob.digest).chain(image.absent.iter().copied()));
-    if found == expected {
-        return Ok(());
-    }
-    let list = |set: Vec<&Digest>| set.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Err(Failure::Image(format!(
-        "manifest {} names other blobs than the lock: expected [{}], found [{}]",
-        image.target.digest,
-        list(expected.difference(&found).collect()),
-        list(found.difference(&expected).collect()),
-    )))
+    let checked = image.store.document(&image.target);
+    let checked = checked.and_then(|document| document.check_blobs(&image.target.digest, &expected));
+    checked.map_err(|error| Failure::Image(chain(&error)))
 }

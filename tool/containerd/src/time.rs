@@ -1,14 +1,14 @@
-//! RFC 3339, the form in which containerd takes a lease's end.
+//! RFC 3339, the form in which containerd takes a lease's end, and names that differ from run to run.
 
 use std::time::{Duration, SystemTime};
 
 /// Returns the time since the epoch, to tell runs apart.
-pub(crate) fn nanoseconds() -> u128 {
+pub fn nanoseconds() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
 /// Returns the time `after` from now in UTC, to the second.
-pub(crate) fn from_now(after: Duration) -> String {
+pub fn from_now(after: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     rfc3339((now + after).as_secs())
 }
