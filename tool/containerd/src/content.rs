@@ -281,6 +281,6 @@ impl ContentWriter<'_> {
     }
 }
 
-fn signed(size: u64) -> i64 {
+pub(crate) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -9,6 +9,7 @@ mod call;
 mod client;
 mod content;
 mod copy;
+mod diff;
 mod error;
 mod frame;
 mod images;

@@ -275,6 +275,22 @@ pub(crate) struct Mount {
     pub(crate) options: Vec<String>,
 }
 
+/// `diff.v1.ApplyRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ApplyRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) diff: Option<Descriptor>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) mounts: Vec<Mount>,
+}
+
+/// `diff.v1.ApplyResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ApplyResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) applied: Option<Descriptor>,
+}
+
 /// `snapshots.v1.Info`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Snapshot {
