@@ -14,6 +14,7 @@ pub mod file;
 pub mod json;
 mod key;
 pub mod listing;
+pub mod load;
 pub mod lock;
 pub mod media_type;
 pub mod metadata;

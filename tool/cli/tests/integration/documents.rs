@@ -4,6 +4,7 @@ use std::fs;
 
 use ociseed_spec::file::Spec;
 use ociseed_spec::json;
+use ociseed_spec::load::LoadFile;
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::{DiskMetadata, ImageRecord, IndexRecord, LayerMetadata};
 use ociseed_spec::params::{
@@ -54,6 +55,7 @@ fn documents_parse_and_encode_to_the_same_bytes() {
 fn schemas_are_current() {
     check::<Spec>("spec");
     check::<Lock>("lock");
+    check::<LoadFile>("load");
     check::<LayerMetadata>("layer-metadata");
     check::<ImageRecord>("image-record");
     check::<IndexRecord>("index-record");
