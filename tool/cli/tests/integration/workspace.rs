@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::run::workspace;
 
 /// Who may depend on whom (docs/decisions, design): each crate and all that it may use.
-const DIRECTION: [(&str, &[&str]); 9] = [
+const DIRECTION: [(&str, &[&str]); 10] = [
     ("spec", &[]),
     ("tree", &["spec"]),
     ("store", &["spec"]),
@@ -16,6 +16,7 @@ const DIRECTION: [(&str, &[&str]); 9] = [
     ("media", &["spec", "tree"]),
     ("seed", &["spec", "tree", "image", "store"]),
     ("loader", &["spec", "store", "containerd"]),
+    ("load", &["spec", "store", "containerd"]),
     ("cli", &["spec", "tree", "image", "store", "seed", "media"]),
 ];
 
