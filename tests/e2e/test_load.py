@@ -51,7 +51,9 @@ class Tests:
         self.assert_stands_for(WEB, changed)
         self.assertEqual(self.output(WEB, LOOK), SEEN.format(motd="changed\n"))
         sent = changed.layer_blobs[-1:] if self.shares else changed.layer_blobs
-        self.assertEqual((run.outcomes(), run.report["layers-sent"]), (["loaded"], len(sent)))
+        self.assertEqual(run.outcomes(), ["loaded"])
+        # Docker 26 may collect, meanwhile, what it needs.
+        self.assertIn(run.report["layers-sent"], (len(sent),) if self.shares else (len(sent), 2 * len(sent)))
         self.assertEqual(run.opened & hexes(changed.layer_blobs), hexes(sent))
         if self.shares:
             self.assertLess(run.report["bytes-sent"], QUESTIONS)
@@ -169,6 +171,8 @@ class Containerd(load_case.OnContainerd, Tests, LoadCase):
         path = self.seed_of(web)
         self.load(path)
         self.engine.ctr("content", "rm", web.layer_blobs[1].digest)
+        # Until then the file is there, and another record is all that it takes.
+        self.engine.collect_garbage()
         run = self.load(path)
         self.assertEqual((run.outcomes(), run.report["layers-sent"]), (["loaded"], 1))
         top = [line.split()[0] for line in self.engine.ctr("snapshots", "list").stdout.splitlines()[1:]]
@@ -233,6 +237,22 @@ class Docker(load_case.OnDocker, Tests, LoadCase):
         run = self.load(self.seed_of(web))
         self.assertEqual(run.report["layers-sent"], 1 if self.shares else 4)
         self.assertEqual(self.output(WEB, LOOK), SEEN.format(motd="hello\n"))
+
+    def test_the_same_layers_by_other_blobs(self):
+        """With containerd's store an image needs its own, also where they are unpacked already."""
+        layers = image(WEB).layers
+        self.load(self.seed_of(seed.Image(OTHER, [seed.Layer(layer.tar, not layer.compressed) for layer in layers])))
+        web = image(WEB, "new\n")
+        run = self.load(self.seed_of(web))
+        expected = 1 if self.store == "overlay2" else 1 + 4 if self.shares else 4
+        self.assertEqual((run.outcomes(), run.report["layers-sent"]), (["loaded"], expected))
+        archive = self.directory / "saved.tar"
+        self.engine.docker("save", "--output", archive, WEB)
+        with load_case.tarfile.open(archive) as tar:
+            names = {Path(name).name for name in tar.getnames()}
+        if self.store == "containerd":
+            self.assertLessEqual(hexes(web.blobs), names)
+        self.assertEqual(self.output(WEB, LOOK), SEEN.format(motd="new\n"))
 
     def test_a_layer_that_went_meanwhile(self):
         """Somebody removes the image with the layers that are left out, when the load has begun."""

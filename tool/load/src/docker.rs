@@ -160,10 +160,12 @@ impl Docker<'_> {
             _ => self.chains()?,
         };
         let leaves_out = image.layers.iter().any(|layer| there.contains(&layer.chain_id));
+        // It may have collected the layers of the image that had the name, before it had those above them unpacked.
+        let tries_again = leaves_out || matches!(self.store, Store::Containerd { .. });
         match self.send(image, &documents, &there, report) {
             // What is wrong with the seed does not get better.
             Err(Sent::Source(failure)) => Err(failure),
-            Err(Sent::Refused(_)) if leaves_out => self.send_all(image, &documents, report),
+            Err(Sent::Refused(_)) if tries_again => self.send_all(image, &documents, report),
             Err(Sent::Refused(failure)) => Err(failure),
             Ok(()) if leaves_out && !self.is_complete(image)? => self.send_all(image, &documents, report),
             Ok(()) => Ok(()),

@@ -101,8 +101,9 @@ impl Seed {
         let mut expected: BTreeSet<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
         expected.extend([image.manifest.digest, image.config.digest]);
         Document::parse(image.manifest.digest, &manifest)
-            .and_then(|document| document.check_blobs(&image.manifest.digest, &expected))
-            .map_err(|error| Failure::of(&error))?;
+            .map_err(|error| Failure::of(&error))?
+            .check_blobs(&image.manifest.digest, &expected)
+            .map_err(Failure::image)?;
         Ok(Documents { manifest, config })
     }
 

@@ -312,7 +312,6 @@ fn conflict(name: &str, image: &Wanted, found: &str, report: &mut ImageReport) {
 /// blobs were taken from it a moment ago.)
 fn check_manifest(image: &Wanted) -> Result<(), Failure> {
     let expected = set(image.blobs.iter().map(|blob| blob.digest).chain(image.absent.iter().copied()));
-    let checked = image.store.document(&image.target);
-    let checked = checked.and_then(|document| document.check_blobs(&image.target.digest, &expected));
-    checked.map_err(|error| Failure::Image(chain(&error)))
+    let document = image.store.document(&image.target).map_err(|error| Failure::Image(chain(&error)))?;
+    document.check_blobs(&image.target.digest, &expected).map_err(Failure::Image)
 }
