@@ -87,6 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_example_is_read_and_written_as_it_is() {
+        let example = include_bytes!("../../../tests/golden/load/load.json");
+        let file = LoadFile::parse(example).expect("valid");
+        assert_eq!((file.engine, file.namespaces.len()), (Some(LocalEngine::Docker), 1));
+        assert_eq!(crate::json::encode(&file), example);
+    }
+
+    #[test]
     fn load_files_are_read_strictly() {
         let good = br#"{"version":1,"seed":"_main/a.seed"}"#;
         let LoadFile { engine, namespaces, .. } = LoadFile::parse(good).expect("valid");
