@@ -27,6 +27,9 @@ _archive = tag_class(
 
 ociseed = module_extension(
     implementation = _ociseed_impl,
-    doc = "Declares `ociseed_toolchains`, whose toolchains hold the programs.",
+    doc = """Declares `ociseed_toolchains`, whose toolchains hold the programs.
+
+The module `ociseed` uses it and registers the toolchains; a module that depends on it need not. The programs are those that
+`--repo_env=OCISEED=/path/to/ociseed` names, else those of an archive.""",
     tag_classes = {"archive": _archive},
 )

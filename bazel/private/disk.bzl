@@ -106,7 +106,7 @@ oci_disk(
 ```""",
     attrs = {
         "compression": attr.string(
-            doc = "Of `erofs`: `none`, `lz4` or `zstd`. Linux reads LZ4 since 4.19 and zstd since 6.10.",
+            doc = "How files are compressed, in `erofs` alone: `none`, `lz4` or `zstd`. Linux reads LZ4 since 4.19 and zstd since 6.10.",
             default = "none",
         ),
         "compression_level": attr.int(
@@ -124,7 +124,7 @@ oci_disk(
             providers = [LayerInfo],
         ),
         "medium": attr.string(
-            doc = "`erofs`, `tar` or `cpio`.",
+            doc = "What it is: `erofs`, a file system, or an archive, `tar` or `cpio`.",
             default = "erofs",
         ),
         "seed": attr.label(

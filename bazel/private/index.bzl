@@ -82,7 +82,7 @@ oci_index(
             providers = [ImageInfo],
         ),
         "platforms": attr.label_list(
-            doc = "The platforms that `images` are built for.",
+            doc = "The platforms that `images` are built for, in their order in the index; none twice.",
             providers = [platform_common.PlatformInfo],
         ),
         "_allowlist_function_transition": attr.label(

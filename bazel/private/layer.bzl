@@ -216,13 +216,14 @@ oci_layer(
             doc = """Where each program goes, an absolute path.
 
 All that it needs when it runs (its runfiles) goes beside it, to `PATH.runfiles`, where programs look for them; the program itself
-is a symbolic link into that, so nothing is there twice. All of these files become 0755. Only symbolic links that actions declare as such cannot be among them.""",
+is a symbolic link into that, so nothing is there twice. All of these files become 0755. Symbolic links that actions declare as such
+(`ctx.actions.declare_symlink`) cannot be among them.""",
         ),
         "capabilities": attr.string_dict(
             doc = "File capabilities by path, as `cap_net_bind_service=ep`; for paths of `files` and `texts`.",
         ),
         "compression": attr.string(
-            doc = "`zstd`, `gzip` or `none`.",
+            doc = "How the blob is compressed: `zstd`, `gzip` or `none`.",
             default = "zstd",
         ),
         "compression_level": attr.int(

@@ -15,7 +15,22 @@ ociseed_toolchain = rule(
     doc = """Makes a toolchain of a prebuilt `ociseed`, of the type `@ociseed//bazel/toolchain`.
 
 Its `ToolchainInfo` has the fields `tool`, a FilesToRunProvider, and `load_tool`, a File or None. What the tool writes does not depend on
-where it runs, so `toolchain()` targets of this need `exec_compatible_with` only, never `target_compatible_with`.""",
+where it runs, so `toolchain()` targets of this need `exec_compatible_with` only, never `target_compatible_with`.
+
+```starlark
+ociseed_toolchain(
+    name = "ociseed",
+    load_tool = "bin/ociseed-load",
+    tool = "bin/ociseed",
+)
+
+toolchain(
+    name = "toolchain",
+    exec_compatible_with = ["@platforms//os:linux", "@platforms//cpu:x86_64"],
+    toolchain = ":ociseed",
+    toolchain_type = "@ociseed//bazel/toolchain",
+)
+```""",
     attrs = {
         "load_tool": attr.label(
             doc = "The executable `ociseed-load`, which `oci_load` runs; without it there is no `oci_load`.",
