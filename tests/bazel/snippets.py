@@ -20,17 +20,21 @@ HEADING = re.compile(r"^## (\w+)$", re.MULTILINE)
 
 def guide(directory: Path, page: Path) -> None:
     files: dict[str, list[str]] = {}
+    wrong = 0
     for info, code in BLOCK.findall(page.read_text(encoding="utf-8")):
         language, _, what = info.partition(" ")
         if language != "starlark" or what == "theirs":
             continue
         if not what.startswith("file="):
-            sys.exit(f"error: {page.name}: expected `starlark file=PATH` or `starlark theirs`, found `{info}`")
+            print(f"error: {page.name}: expected `starlark file=PATH` or `starlark theirs`, found `{info}`")
+            wrong += 1
+            continue
         files.setdefault(what.removeprefix("file="), []).append(code)
     for name, blocks in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(blocks), encoding="utf-8")
+    sys.exit(1 if wrong else 0)
 
 
 def examples(directory: Path, *pages: Path) -> None:
@@ -52,6 +56,7 @@ def examples(directory: Path, *pages: Path) -> None:
 
 def main() -> None:
     command, directory, *pages = sys.argv[1:]
+    Path(directory).mkdir(parents=True, exist_ok=True)
     {"guide": guide, "examples": examples}[command](Path(directory), *map(Path, pages))
 
 
