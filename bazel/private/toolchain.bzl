@@ -22,6 +22,7 @@ ociseed_toolchain(
     name = "ociseed",
     load_tool = "bin/ociseed-load",
     tool = "bin/ociseed",
+    visibility = ["//visibility:public"],
 )
 
 toolchain(
