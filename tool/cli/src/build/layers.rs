@@ -113,9 +113,7 @@ impl Build<'_> {
             if let Some(layer) = add.layer.take() {
                 inputs.insert(input_name(index), self.made.layer(&layer).metadata.digest.to_string().into());
             }
-            for word in [&mut add.file, &mut add.dir, &mut add.tar, &mut add.deb].into_iter().flatten() {
-                word.clear();
-            }
+            add.words_mut().for_each(String::clear);
         }
         (table, inputs)
     }
@@ -125,9 +123,9 @@ impl Build<'_> {
         let (table, inputs) = self.layer_table(key);
         let step_key = self.remember.same_key(step, &table, inputs, old)?;
         let mut places = HashMap::new();
-        for (index, add) in (0..).zip(&self.spec.layer[key].add) {
-            if let Some(word) = [&add.file, &add.dir, &add.tar, &add.deb].into_iter().flatten().next() {
-                places.insert(index, self.inputs.find(word, "").ok()?);
+        for (first, add) in self.spec.layer[key].numbered() {
+            for (source, word) in (first..).zip(add.words()) {
+                places.insert(source, self.inputs.find(word, "").ok()?);
             }
         }
         untouched(&old.files, &places, self.threads).then_some(step_key)
@@ -149,14 +147,17 @@ impl Build<'_> {
         let mut files = digests(&wanted(spec, found)?, old, self.threads)?;
         let mut known = files.iter().filter_map(|file| file.digest);
         for ((index, found), add) in found.iter().enumerate().zip(&spec.add) {
-            let digest = match found {
-                Found::Files(taken, _) => digest_of_files(taken, &mut known),
-                Found::Archive(_) if add.layer.is_none() => known.next().expect("every archive was read"),
+            let digest: Value = match found {
+                Found::Files(taken, _) => digest_of_files(taken, &mut known).to_string().into(),
+                Found::Archives(places) if add.layer.is_none() => {
+                    let each = known.by_ref().take(places.len()).map(|digest| digest.to_string());
+                    one_or_all(each.collect())
+                }
                 _ => continue,
             };
-            inputs.insert(input_name(index), digest.to_string().into());
+            inputs.insert(input_name(index), digest);
         }
-        files.extend(directories(found, begun));
+        files.extend(directories(spec, found, begun));
         Ok(self.remember.key(step, &table, inputs, files))
     }
 
@@ -243,9 +244,13 @@ fn tar_size(tree: &Tree) -> u64 {
 /// Lists the host's files that were found, in the order of the entries.
 fn wanted(spec: &LayerSpec, found: &[Found]) -> Result<Vec<Wanted>, Failure> {
     let mut wanted = Vec::new();
-    for ((source, add), found) in (0..).zip(&spec.add).zip(found) {
+    for ((source, add), found) in spec.numbered().zip(found) {
         match found {
-            Found::Archive(place) if add.layer.is_none() => wanted.push(Wanted::of(source, place)?),
+            Found::Archives(places) if add.layer.is_none() => {
+                for (source, place) in (source..).zip(places) {
+                    wanted.push(Wanted::of(source, place)?);
+                }
+            }
             Found::Files(taken, _) => {
                 let files = taken.iter().filter_map(|(_, entry)| host_file(entry));
                 wanted.extend(files.map(|(file, stamp)| Wanted {
@@ -261,9 +266,9 @@ fn wanted(spec: &LayerSpec, found: &[Found]) -> Result<Vec<Wanted>, Failure> {
 }
 
 /// Lists the directories whose entries were found, for the next time; `begun` is when that was.
-fn directories(found: &[Found], begun: i128) -> Vec<FileMemory> {
+fn directories(spec: &LayerSpec, found: &[Found], begun: i128) -> Vec<FileMemory> {
     let mut all = Vec::new();
-    for (source, found) in (0..).zip(found) {
+    for ((source, _), found) in spec.numbered().zip(found) {
         let Found::Files(_, directories) = found else { continue };
         all.extend(directories.iter().map(|(path, stamp)| FileMemory {
             source,
@@ -277,6 +282,11 @@ fn directories(found: &[Found], begun: i128) -> Vec<FileMemory> {
 
 fn input_name(index: usize) -> String {
     format!("add[{index}]")
+}
+
+/// Returns the digest of an entry's only archive, or those of all, in their order: where one replaces, it counts.
+fn one_or_all(mut digests: Vec<String>) -> Value {
+    if digests.len() == 1 { digests.remove(0).into() } else { digests.into() }
 }
 
 fn host_file(entry: &Entry) -> Option<(&HostFile, &Stamp)> {
@@ -315,6 +325,7 @@ fn digest_of_files(taken: &[(TreePath, Entry)], known: &mut impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use ociseed_spec::Timestamp;
+    use ociseed_spec::file::Add;
 
     use super::*;
 
@@ -322,10 +333,12 @@ mod tests {
     fn a_directory_that_changed_as_it_was_looked_at_gets_no_stamp() {
         let changed = Timestamp::new(100, 5);
         let stamp = Stamp { device: 1, inode: 2, size: 3, modified: changed, changed };
+        let debs: Add = serde_json::from_str(r#"{"deb":["a","b"]}"#).expect("an entry");
+        let spec = LayerSpec { add: vec![debs, Add::default()], ..LayerSpec::default() };
         let found = || vec![Found::Nothing, Found::Files(Vec::new(), vec![("one".into(), stamp)])];
-        let remembered = |begun| directories(&found(), begun)[0].clone();
+        let remembered = |begun| directories(&spec, &found(), begun)[0].clone();
         assert_eq!(remembered(stamp.settles()).stamp, Some(stamp));
-        assert_eq!(remembered(stamp.settles()).source, 1);
+        assert_eq!(remembered(stamp.settles()).source, 2, "each package of a list is a source");
         assert_eq!(remembered(stamp.settles() - 1).stamp, None);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::run::{bad, good, scratch};
 
 /// Makes inputs: a directory, and a tar of it as GNU tar writes one.
-fn project(name: &str) -> PathBuf {
+pub(crate) fn project(name: &str) -> PathBuf {
     let dir = scratch(name);
     fs::create_dir_all(dir.join("tree/sub/deep")).expect("made");
     for (path, text) in [("tree/a.txt", "a"), ("tree/b.map", "b"), ("tree/sub/deep/c.txt", "ccc")] {
@@ -23,7 +23,7 @@ fn project(name: &str) -> PathBuf {
 }
 
 /// Builds one layer of entries and returns its listing, a line for each path.
-fn listing(dir: &Path, spec: &str) -> Vec<Value> {
+pub(crate) fn listing(dir: &Path, spec: &str) -> Vec<Value> {
     fs::write(dir.join("spec.toml"), spec).expect("written");
     good(dir, &["build", "spec.toml", "--out", "out", "layer.l"]);
     let report: Value =
@@ -33,15 +33,15 @@ fn listing(dir: &Path, spec: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-fn layer(entries: &str) -> String {
+pub(crate) fn layer(entries: &str) -> String {
     format!("[layer.l]\nadd = [{entries}]\n")
 }
 
-fn paths(lines: &[Value]) -> Vec<&str> {
+pub(crate) fn paths(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["path"].as_str().expect("a path")).collect()
 }
 
-fn at<'a>(lines: &'a [Value], path: &str) -> &'a Value {
+pub(crate) fn at<'a>(lines: &'a [Value], path: &str) -> &'a Value {
     lines.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("no {path} in {lines:?}"))
 }
 
@@ -208,67 +208,4 @@ fn mistakes_in_sources() {
         .expect("written");
     let message = bad(&dir, &["build", "spec.toml", "--out", "out"], 2);
     assert!(message.contains("layer.l.set[0]: `none` matches nothing"), "{message}");
-}
-
-/// Makes a Debian package as packagers do.
-fn package(dir: &Path, name: &str, file: &str) {
-    let script = format!(
-        "mkdir -p p/DEBIAN p/usr/share/{name} && echo {name} > p/usr/share/{name}/{file} && ln -s {file} p/usr/share/{name}/link
-         printf 'Package: {name}\\nVersion: 1:2-3\\nArchitecture: all\\nMaintainer: a <a@example.org>\\nDescription: x\\n y\\n' > p/DEBIAN/control
-         echo 'd41d8cd98f00b204e9800998ecf8427e  usr/share/{name}/{file}' > p/DEBIAN/md5sums
-         printf '#!/bin/sh\\n' | tee p/DEBIAN/postinst > p/DEBIAN/prerm && chmod 755 p/DEBIAN/p*
-         SOURCE_DATE_EPOCH=1700000000 dpkg-deb --root-owner-group -Zxz -b p {name}.deb && rm -r p"
-    );
-    let output = Command::new("sh").args(["-ec", &script]).current_dir(dir).output().expect("sh runs");
-    assert!(
-        output.status.success(),
-        "dpkg-deb is on every build machine: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-#[test]
-fn packages_bring_their_files_and_say_what_they_are() {
-    let dir = project("layer-packages");
-    package(&dir, "one", "a");
-    package(&dir, "two", "b");
-    let spec = layer("{ deb = \"two.deb\", exclude = [\"usr/share/two/link\"] }, { deb = \"one.deb\" }");
-    let lines = listing(&dir, &spec);
-    let expected = [
-        "/usr",
-        "/usr/share",
-        "/usr/share/one",
-        "/usr/share/one/a",
-        "/usr/share/one/link",
-        "/usr/share/two",
-        "/usr/share/two/b",
-        "/var",
-        "/var/lib",
-        "/var/lib/dpkg",
-        "/var/lib/dpkg/status.d",
-        "/var/lib/dpkg/status.d/one",
-        "/var/lib/dpkg/status.d/one.md5sums",
-        "/var/lib/dpkg/status.d/two",
-        "/var/lib/dpkg/status.d/two.md5sums",
-    ];
-    assert_eq!(paths(&lines), expected);
-    let report: Value =
-        serde_json::from_slice(&fs::read(dir.join("out/report.json")).expect("read")).expect("JSON");
-    let package = |name: &str| serde_json::json!({ "name": name, "version": "1:2-3", "architecture": "all", "scripts": ["postinst", "prerm"] });
-    let packages = serde_json::json!([package("one"), package("two")]);
-    assert_eq!(report["targets"]["layer.l"]["packages"], packages);
-    let metadata: Value =
-        serde_json::from_slice(&fs::read(dir.join("out/layer/l.json")).expect("read")).expect("JSON");
-    assert_eq!(metadata["packages"], packages);
-    let text = good(&dir, &["build", "spec.toml", "--out", "out"]);
-    assert!(text.contains("two 1:2-3: not run: postinst, prerm"), "{text}");
-
-    // The one that wins is the one that is there.
-    listing(&dir, &layer("{ deb = \"one.deb\" }, { deb = \"one.deb\", replace = true }"));
-    let metadata: Value =
-        serde_json::from_slice(&fs::read(dir.join("out/layer/l.json")).expect("read")).expect("JSON");
-    assert_eq!(metadata["packages"], serde_json::json!([package("one")]));
-
-    let lines = listing(&dir, &layer("{ deb = \"one.deb\", status = false }"));
-    assert!(paths(&lines).iter().all(|path| !path.starts_with("/var")), "{lines:?}");
 }

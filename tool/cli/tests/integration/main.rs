@@ -12,6 +12,7 @@ mod keys;
 mod layers;
 mod listed;
 mod mistakes;
+mod packages;
 mod run;
 mod stages;
 mod steps;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Packages;
 use super::attributes::{Attributes, AttributesError, Rule, attributes_of};
 use crate::{
     Acl, Capabilities, Compression, Device, FileMode, Key, Owner, OwnerName, Pattern, Timestamp, TreePath,
@@ -25,6 +26,15 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
+    /// Walks the entries, each with the number of its first source.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, &Add)> {
+        self.add.iter().scan(0u32, |next, add| {
+            let first = *next;
+            *next = first.saturating_add(add.sources());
+            Some((first, add))
+        })
+    }
+
     /// Walks the other layers that this one takes.
     pub fn layers(&self) -> impl Iterator<Item = &Key> {
         self.add.iter().filter_map(|add| add.layer.as_ref())
@@ -59,9 +69,9 @@ pub struct Add {
     /// A tar of the build host, compressed or not, with all of its metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tar: Option<String>,
-    /// A Debian package of the build host.
+    /// A Debian package of the build host, or several.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deb: Option<String>,
+    pub deb: Option<Packages>,
     /// Another layer of the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<Key>,
@@ -171,8 +181,8 @@ pub enum Source {
     Dir(String, Filter),
     /// A tar of the build host.
     Tar(String, Filter),
-    /// A Debian package of the build host, and whether its status entry is made.
-    Deb(String, Filter, bool),
+    /// Debian packages of the build host, and whether their status entries are made.
+    Deb(Packages, Filter, bool),
     /// Another layer of the spec, or an input that is a layer blob.
     Layer(Key),
     /// A file with this content.
@@ -256,6 +266,23 @@ const WITH_OWNER: &[&str] = &["file", "dir", "tar", "deb", "text", "symlink", "m
 const WITH_FILTER: &[&str] = &["dir", "tar", "deb"];
 
 impl Add {
+    /// Returns the words by which the entry names what the host has: those of its packages, one, or none.
+    pub fn words(&self) -> impl Iterator<Item = &String> {
+        let one = [&self.file, &self.dir, &self.tar].into_iter().flatten();
+        one.chain(self.deb.iter().flat_map(Packages::words))
+    }
+
+    /// Returns these words, to change them.
+    pub fn words_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let one = [&mut self.file, &mut self.dir, &mut self.tar].into_iter().flatten();
+        one.chain(self.deb.iter_mut().flat_map(Packages::words_mut))
+    }
+
+    /// Returns how many sources the entry has: as many as packages, one of every other kind.
+    pub fn sources(&self) -> u32 {
+        self.deb.as_ref().map_or(1, |packages| packages.words().len().try_into().unwrap_or(u32::MAX))
+    }
+
     /// Finds out which kind of entry this is and checks that its keys fit.
     ///
     /// # Errors
@@ -400,6 +427,7 @@ mod tests {
             r#"{"whiteout":"/a","owner":"0:0"}"#,
             r#"{"hardlink":"/a","to":"/b","mtime":1}"#,
             r#"{"deb":"a","to":"/b"}"#,
+            r#"{"deb":["a","b"],"tar":"c"}"#,
             r#"{"deb":"a","strip":1}"#,
             r#"{"layer":"a","owner":"1:1"}"#,
             r#"{"tar":"a","status":false}"#,
@@ -424,6 +452,7 @@ mod tests {
             r#"{"dir":"x","include":["*.so"],"exclude":["a/**"],"strip":1,"owner":"1:1","mode":"0755"}"#,
             r#"{"tar":"x","to":"/opt","strip":1,"devices":true,"replace":true}"#,
             r#"{"deb":"x","status":false,"exclude":["usr/share/doc"]}"#,
+            r#"{"deb":["x","y"],"include":["usr/**"],"replace":true}"#,
             r#"{"layer":"x"}"#,
             r#"{"text":"x","to":"/a","mode":"4644","acl":"user::rw-,group::r--,other::r--"}"#,
             r#"{"hardlink":"/a","to":"/b"}"#,

@@ -10,6 +10,7 @@ mod disk;
 mod hint;
 mod image;
 mod layer;
+mod packages;
 mod seed;
 mod spec;
 
@@ -19,5 +20,6 @@ pub use disk::{DiskError, DiskSource, DiskSpec, MediumKind, StoreName};
 pub use hint::closest;
 pub use image::{Base, BaseError, BaseSpec, HistorySpec, ImageSpec, IndexSpec, MediaTypes};
 pub use layer::{Add, AddError, Entry, Filter, LayerSpec, Source};
+pub use packages::Packages;
 pub use seed::{ArchivesOptions, ContainerdOptions, SeedImage, SeedSpec, StoreForm};
 pub use spec::{Spec, SpecError, in_order};

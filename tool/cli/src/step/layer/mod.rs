@@ -1,5 +1,6 @@
 //! The step `layer`: from a layer's entries to its blob and metadata.
 
+mod find;
 mod tree;
 
 use std::ffi::OsStr;
@@ -22,7 +23,8 @@ use crate::scratch::Scratch;
 use crate::step::read_params;
 use crate::step::write::read_failure;
 
-pub(crate) use tree::{Found, LayerTree, Sources, entry_of, find, look, tree};
+pub(crate) use find::{Found, Sources, entry_of, find, look};
+pub(crate) use tree::{LayerTree, tree};
 
 /// Runs `ociseed layer`.
 pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {

@@ -1,46 +1,21 @@
 //! From the entries of a layer to its tree.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use ociseed_spec::file::{Add, AddError, Attributes, Entry as SpecEntry, Filter, LayerSpec, Source};
+use ociseed_spec::Key;
+use ociseed_spec::file::{Attributes, Entry as SpecEntry, Filter, LayerSpec, Source};
 use ociseed_spec::metadata::Package;
-use ociseed_spec::{Key, Stamp, TreePath};
 use ociseed_tree::tar::TarError;
 use ociseed_tree::{
-    ArchiveError, BuildError, Builder, Claim, Content, DirectoryError, Entry, HostDirectory, Node,
-    Precedence, Selection, Stamps, Tree, apply, apply_rules, check_directory, deb, read_archive,
-    read_directory, read_file, read_listed,
+    ArchiveError, BuildError, Builder, Claim, Content, Entry, Node, Precedence, Selection, Tree, apply,
+    apply_rules, deb, read_archive,
 };
 
-use crate::failure::{Failure, chain};
-use crate::inputs::{Directory, Inputs, Place};
+use super::find::{Found, Taken, check_file, check_used, entry_of, package_place};
+use crate::failure::Failure;
+use crate::inputs::Place;
 use crate::scratch::Scratch;
-
-/// Where a layer's sources are found.
-pub(crate) struct Sources<'a> {
-    /// Host files and directories.
-    pub(crate) inputs: &'a Inputs,
-    /// Blobs of other layers; the second word is who asks.
-    pub(crate) layer: &'a dyn Fn(&Key, &str) -> Result<Place, Failure>,
-    /// Whether to keep what the file system says of each file.
-    pub(crate) stamps: Stamps,
-}
-
-/// What is taken of one source, and where it goes.
-type Taken = Vec<(TreePath, Entry)>;
-
-/// What the host has for one entry of a layer.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// Files and directories, described but not read, and where they go; then the directories of the host whose
-    /// entries these are.
-    Files(Taken, Vec<(PathBuf, Stamp)>),
-    /// An archive, not yet opened.
-    Archive(Place),
-    /// The entry needs nothing.
-    Nothing,
-}
 
 /// A layer before it is written.
 #[derive(Debug)]
@@ -48,89 +23,6 @@ pub(crate) struct LayerTree {
     pub(crate) tree: Tree,
     /// Debian packages in it, sorted.
     pub(crate) packages: Vec<Package>,
-}
-
-/// Finds what the entries of a layer need, and says all that is missing; `place` is the layer's name in
-/// messages, as `layer.site`.
-pub(crate) fn find(spec: &LayerSpec, sources: &Sources<'_>, place: &str) -> Result<Vec<Found>, Failure> {
-    let (found, failures): (Vec<_>, Vec<_>) = (0..)
-        .zip(&spec.add)
-        .map(|(index, add)| {
-            let place = format!("{place}.add[{index}]");
-            find_one(&entry_of(add, &place)?, sources, &place)
-        })
-        .partition(Result::is_ok);
-    match Failure::join(failures.into_iter().filter_map(Result::err).collect()) {
-        Some(failure) => Err(failure),
-        None => Ok(found.into_iter().flatten().collect()),
-    }
-}
-
-/// Looks whether what the entries of a layer need of the host is there, without walking directories, and says all
-/// that is missing.
-pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(), Failure> {
-    let none = |_: &Key, _: &str| unreachable!("other layers are not looked at");
-    let sources = Sources { inputs, layer: &none, stamps: Stamps::Drop };
-    let look_one = |(index, add): (usize, &Add)| {
-        let place = format!("{place}.add[{index}]");
-        let entry = entry_of(add, &place)?;
-        match &entry.source {
-            Source::Layer(_) => Ok(()),
-            Source::Dir(word, _) => {
-                let Directory::Host(found) = inputs.find_directory(word, &place)? else { return Ok(()) };
-                let checked = check_directory(&found.dir, &found.path);
-                checked.map(drop).map_err(|error| host_failure(&place, &found, error))
-            }
-            _ => find_one(&entry, &sources, &place).map(drop),
-        }
-    };
-    let failures = spec.add.iter().enumerate().map(look_one).filter_map(Result::err).collect();
-    Failure::join(failures).map_or(Ok(()), Err)
-}
-
-/// Returns what an entry of a layer says; `place` is its name in messages.
-pub(crate) fn entry_of(add: &Add, place: &str) -> Result<SpecEntry, Failure> {
-    add.entry().map_err(|error: AddError| Failure::usage(format!("{place}: {error}")))
-}
-
-fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Found, Failure> {
-    Ok(match &entry.source {
-        Source::File(word) => {
-            let found = sources.inputs.find(word, place)?;
-            let file = read_file(&found.dir, &found.path, sources.stamps);
-            let file = file.map_err(|error| host_failure(place, &found, error))?;
-            Found::Files(vec![(entry.to.clone(), file)], Vec::new())
-        }
-        Source::Dir(word, filter) => {
-            let mut selection = Selection::new(filter);
-            let read = match sources.inputs.find_directory(word, place)? {
-                Directory::Host(found) => {
-                    let read = read_directory(&found.dir, &found.path, &mut selection, sources.stamps);
-                    read.map_err(|error| host_failure(place, &found, error))?
-                }
-                Directory::Listed(files) => {
-                    let tree = read_listed(files, sources.stamps);
-                    let tree = tree.map_err(|error| {
-                        Failure::new(format!("{place}: input `{word}`: {}", chain(&error)))
-                    })?;
-                    HostDirectory { tree, ..HostDirectory::default() }
-                }
-            };
-            let mut taken = take(selection, read.tree, entry, place)?;
-            // The directory itself is there even when nothing is in it.
-            if filter.strip == 0 {
-                taken.push((entry.to.clone(), Entry::directory()));
-            }
-            Found::Files(taken, read.directories)
-        }
-        Source::Tar(word, _) | Source::Deb(word, ..) => {
-            let found = sources.inputs.find(word, place)?;
-            check_file(&found)?;
-            Found::Archive(found)
-        }
-        Source::Layer(key) => Found::Archive((sources.layer)(key, place)?),
-        _ => Found::Nothing,
-    })
 }
 
 /// Makes the tree of a layer of what was found for it; `place` is the layer's name in messages, as `layer.site`.
@@ -141,13 +33,13 @@ pub(crate) fn tree(
     place: &str,
 ) -> Result<LayerTree, Failure> {
     let mut making = Making { scratch, builder: Builder::new(), packages: Vec::new() };
-    for ((index, add), found) in (0..).zip(&spec.add).zip(found) {
+    for ((index, (source, add)), found) in spec.numbered().enumerate().zip(found) {
         let place = format!("{place}.add[{index}]");
-        making.add(entry_of(add, &place)?, found, index, &place)?;
+        making.add(&entry_of(add, &place)?, found, source, &place)?;
     }
     let Making { builder, mut packages, .. } = making;
     let mut tree = builder.finish().map_err(|conflicts| {
-        let say = |conflict: &BuildError| format!("{place}: {}", describe(conflict, &spec.add));
+        let say = |conflict: &BuildError| format!("{place}: {}", describe(conflict, spec));
         let failure = Failure::usages(conflicts.iter().map(say).collect());
         let twice = conflicts.iter().any(|conflict| matches!(conflict, BuildError::SamePath { .. }));
         let hint = "leave it out of one with `exclude`, or write `replace = true` in the one that wins";
@@ -173,53 +65,81 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn add(&mut self, entry: SpecEntry, found: Found, index: u32, place: &str) -> Result<(), Failure> {
+    /// Adds what an entry makes; `source` is the number of its first source.
+    fn add(&mut self, entry: &SpecEntry, found: Found, source: u32, place: &str) -> Result<(), Failure> {
         let precedence = match entry.source {
             Source::Dir(..) => Precedence::Host,
             Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => Precedence::Incidental,
             _ => Precedence::Explicit,
         };
+        let all = Filter { devices: true, ..Filter::default() };
         let made = match (&entry.source, found) {
-            (Source::Tar(_, filter), Found::Archive(found)) => self.tar(&found, filter, &entry, place)?,
-            (Source::Deb(_, filter, status), Found::Archive(found)) => {
-                self.package(&found, filter, *status, &entry, place)?
+            (Source::Deb(_, filter, status), Found::Archives(found)) => {
+                return self.packages(&found, filter, *status, entry, source, place);
             }
-            (Source::Layer(_), Found::Archive(found)) => {
-                let all = Filter { devices: true, ..Filter::default() };
-                self.tar(&found, &all, &entry, place)?
-            }
+            (Source::Tar(_, filter), Found::Archives(found)) => self.tar(&found, filter, entry, place)?,
+            (_, Found::Archives(found)) => self.tar(&found, &all, entry, place)?,
             (_, Found::Files(taken, _)) => taken,
-            (single, _) => vec![(entry.to.clone(), made_of(single))],
+            (single, Found::Nothing) => vec![(entry.to.clone(), made_of(single))],
         };
-        // What it says of a mode it says of files.
+        self.insert(made, entry, Claim::new(source, precedence));
+        Ok(())
+    }
+
+    fn insert(&mut self, made: Taken, entry: &SpecEntry, claim: Claim) {
+        let claim = Claim { replace: entry.replace, ..claim };
+        // What a directory's entry says of a mode it says of files.
         let of_directories = match entry.source {
             Source::Dir(..) => Attributes { mode: None, ..entry.attributes.clone() },
             _ => entry.attributes.clone(),
         };
         for (path, mut made) in made {
             apply(if made.is_directory() { &of_directories } else { &entry.attributes }, &mut made);
-            let claim = Claim { replace: entry.replace, ..Claim::new(index, precedence) };
             self.builder.insert(path, made, claim);
         }
-        Ok(())
     }
 
-    fn tar(&self, found: &Place, filter: &Filter, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
-        let (file, shown) = open(found)?;
-        let tree = read_archive(file, shown, &mut || self.scratch.file());
-        let tree = tree.map_err(|error| Failure::because(place, &error).hint(no_tar(&error)))?;
-        self.chosen(tree, filter, entry, place)
-    }
-
-    fn package(
-        &mut self,
-        found: &Place,
+    fn tar(
+        &self,
+        found: &[Place],
         filter: &Filter,
-        status: bool,
         entry: &SpecEntry,
         place: &str,
     ) -> Result<Taken, Failure> {
-        let (file, shown) = open(found)?;
+        let [found] = found else { unreachable!("a tar is one archive") };
+        let (file, shown) = open(found, place)?;
+        let tree = read_archive(file, shown, &mut || self.scratch.file());
+        let tree = tree.map_err(|error| Failure::because(place, &error).hint(no_tar(&error)))?;
+        let mut selection = Selection::new(filter);
+        let taken = chosen(&mut selection, tree, filter, entry, place)?;
+        check_used(&selection, place)?;
+        Ok(taken)
+    }
+
+    /// Adds the packages of an entry, each of which is a source of its own; patterns need match in one of them.
+    fn packages(
+        &mut self,
+        found: &[Place],
+        filter: &Filter,
+        status: bool,
+        entry: &SpecEntry,
+        first: u32,
+        place: &str,
+    ) -> Result<(), Failure> {
+        let mut selection = Selection::new(filter);
+        for ((index, source), one) in (first..).enumerate().zip(found) {
+            let place = package_place(place, found.len(), index);
+            let (tree, status) = self.read_package(one, status, &place)?;
+            let mut taken = chosen(&mut selection, tree, filter, entry, &place)?;
+            taken.extend(status);
+            self.insert(taken, entry, Claim::new(source, Precedence::Incidental));
+        }
+        check_used(&selection, place)
+    }
+
+    /// Reads a package and notes it; returns its files, and those of its status where these are wanted.
+    fn read_package(&mut self, found: &Place, status: bool, place: &str) -> Result<(Tree, Taken), Failure> {
+        let (file, shown) = open(found, place)?;
         let read = deb::read(file, shown, &mut || self.scratch.file())
             .map_err(|error| Failure::because(place, &error))?;
         // With `replace` the later one wins; without, their files contradict each other.
@@ -228,22 +148,26 @@ impl Making<'_> {
         };
         self.packages.retain(|other| !same(other));
         self.packages.push(read.package.clone());
-        let status = status.then(|| read.status_files());
-        let mut taken = self.chosen(read.tree, filter, entry, place)?;
-        taken.extend(status.into_iter().flatten());
-        Ok(taken)
+        let status = if status { read.status_files().into_iter().collect() } else { Taken::new() };
+        Ok((read.tree, status))
     }
+}
 
-    /// Takes what the filter takes of an archive, and refuses devices that nobody wanted.
-    fn chosen(&self, tree: Tree, filter: &Filter, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
-        let taken = take(Selection::new(filter), tree, entry, place)?;
-        let device = taken.iter().find(|(_, entry)| matches!(entry.node, Node::Device(_)));
-        match device.filter(|_| !filter.devices) {
-            None => Ok(taken),
-            Some((path, _)) => {
-                let hint = "write `devices = true` where devices are wanted".to_owned();
-                Err(Failure::new(format!("{place}: `{path}` is a device")).hint(hint))
-            }
+/// Takes what is chosen of an archive, and refuses devices that nobody wanted.
+fn chosen(
+    selection: &mut Selection<'_>,
+    tree: Tree,
+    filter: &Filter,
+    entry: &SpecEntry,
+    place: &str,
+) -> Result<Taken, Failure> {
+    let taken = selection.take(tree, &entry.to);
+    let device = taken.iter().find(|(_, entry)| matches!(entry.node, Node::Device(_)));
+    match device.filter(|_| !filter.devices) {
+        None => Ok(taken),
+        Some((path, _)) => {
+            let hint = "write `devices = true` where devices are wanted".to_owned();
+            Err(Failure::new(format!("{place}: `{path}` is a device")).hint(hint))
         }
     }
 }
@@ -266,16 +190,6 @@ fn made_of(source: &Source) -> Entry {
     }
 }
 
-/// Refuses what is no regular file before it is opened, which with a fifo would wait for a writer.
-fn check_file(found: &Place) -> Result<(), Failure> {
-    let metadata = found.dir.metadata(&found.path).map_err(|error| found.failure(&error))?;
-    if metadata.is_file() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("`{}` is no regular file", found.shown)))
-    }
-}
-
 /// Says what a tar may be to those whose file is none from its first byte on.
 fn no_tar(error: &ArchiveError) -> Option<String> {
     let ArchiveError::Tar(TarError::Invalid(invalid)) = error else { return None };
@@ -283,66 +197,24 @@ fn no_tar(error: &ArchiveError) -> Option<String> {
     (invalid.place.at == Some(0)).then(|| hint.to_owned())
 }
 
-fn open(found: &Place) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
-    check_file(found)?;
+fn open(found: &Place, place: &str) -> Result<(Arc<cap_std::fs::File>, Arc<Path>), Failure> {
+    check_file(found, place)?;
     let file = found.dir.open(&found.path).map_err(|error| found.failure(&error))?;
     Ok((Arc::new(file), Path::new(&found.shown).into()))
 }
 
-fn take(mut selection: Selection<'_>, tree: Tree, entry: &SpecEntry, place: &str) -> Result<Taken, Failure> {
-    let taken = selection.take(tree, &entry.to);
-    let unused = selection.unused();
-    if unused.is_empty() {
-        return Ok(taken);
-    }
-    let say = |pattern: &String| format!("{place}: pattern `{pattern}` matches nothing");
-    Err(Failure::usages(unused.iter().map(say).collect()))
-}
-
-fn host_failure(place: &str, found: &Place, mut error: DirectoryError) -> Failure {
-    if let DirectoryError::Read { path, .. } | DirectoryError::Type { path, .. } = &mut error
-        && path.as_path() == found.path
-    {
-        // As the user calls it: an input is opened by where it is, and may be `.` there.
-        *path = Path::new(&found.shown).into();
-    }
-    let failure = Failure::new(format!("{place}: {}", chain(&error)));
-    let escapes = matches!(&error, DirectoryError::Read { source, .. }
-        if source.kind() == std::io::ErrorKind::PermissionDenied && source.to_string().contains("outside"));
-    let missing = match &error {
-        DirectoryError::Read { source, .. } => Place::missing_hint(source),
-        _ => None,
-    };
-    match error {
-        _ if escapes => failure.hint(
-            "a link leads out of the directory: use `--input NAME=PATH` for what lies elsewhere".to_owned(),
-        ),
-        _ if missing.is_some() => failure.hint(
-            "paths are relative to the spec's directory; `--input NAME=PATH` takes NAME from elsewhere"
-                .to_owned(),
-        ),
-        DirectoryError::Type { expected: "a file", .. } => {
-            failure.hint("`dir` takes a directory with all that is below it".to_owned())
-        }
-        DirectoryError::Type { found: "a file", .. } => {
-            failure.hint("`file` takes a single file, `tar` and `deb` take archives".to_owned())
-        }
-        DirectoryError::Whiteout { .. } => {
-            failure.hint("leave it out with `exclude`, and say `whiteout = \"/PATH\"`".to_owned())
-        }
-        _ => failure,
-    }
-}
-
 /// Says which entries are wrong.
-fn describe(conflict: &BuildError, adds: &[Add]) -> String {
-    let name = |index: u32| {
-        let add = &adds[index as usize];
+fn describe(conflict: &BuildError, spec: &LayerSpec) -> String {
+    let name = |source: u32| {
+        let numbered = spec.numbered().enumerate();
+        let (index, (first, add)) =
+            numbered.take_while(|(_, (first, _))| *first <= source).last().expect("sources are of entries");
+        let deb = add.deb.as_ref().map(|deb| &*deb.words()[(source - first) as usize]);
         let kinds = [
             ("file", add.file.as_deref()),
             ("dir", add.dir.as_deref()),
             ("tar", add.tar.as_deref()),
-            ("deb", add.deb.as_deref()),
+            ("deb", deb),
             ("layer", add.layer.as_ref().map(Key::as_str)),
             ("symlink", add.symlink.as_deref()),
         ];
