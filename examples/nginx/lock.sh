@@ -1,4 +1,4 @@
-# Reads packages.lock for `fetch` and `prepare`; sourced, never run.
+# Reads packages.lock for `fetch`, and looks whether the spec names the same; sourced, never run.
 #
 # The lock is JSON with one package on a line, so that a shell reads it without another tool and a diff of
 # it shows packages. Anything that is not exactly of that shape is refused with its line.
@@ -70,4 +70,21 @@ deb_fault() {
   # From standard input: for a path with a backslash sha256sum would print an escaped line.
   read -r digest _ < <(sha256sum <"$path")
   [[ $digest == "${lock_sha256[$file]}" ]] || echo "sha256 $digest, expected ${lock_sha256[$file]}"
+}
+
+# check_spec SPEC: dies unless the layers of the spec have the packages of the lock, each on a line of its own.
+check_spec() {
+  local spec=$1 file layer name bad=''
+  local -A named=()
+  while read -r layer name; do
+    named[$layer/$name]=yes
+    [[ ${lock_layer[$name]-} == "$layer" ]] ||
+      { bad=yes && say "error: $spec: layer \`$layer\` has \`$name\`, which packages.lock does not have for it"; }
+  done < <(sed -nE -e '/^\[/h' -e '/^ *"work\/debs\//{G;s/^ *"work\/debs\/([^"]*)".*\n\[layer\.(.*)\]/\2 \1/p}' "$spec")
+  for file in "${lock_files[@]}"; do
+    layer=${lock_layer[$file]}
+    [[ -n ${named[$layer/$file]-} ]] ||
+      { bad=yes && say "error: $spec: layer \`$layer\` lacks \`$file\`, which packages.lock has for it"; }
+  done
+  [[ -z $bad ]] || die "the spec and the lock name different packages" "change the lists of \`deb\` in the spec"
 }

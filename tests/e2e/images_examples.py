@@ -50,7 +50,8 @@ class Example(NamedTuple):
         """The first part of each host path that the spec names."""
         layers = tomllib.loads(self.spec.read_text())["layer"].values()
         entries = [entry for layer in layers for entry in layer["add"]]
-        return {Path(entry[kind]).parts[0] for entry in entries for kind in ("file", "dir") if kind in entry}
+        words = [entry[kind] for entry in entries for kind in ("file", "dir", "deb") if kind in entry]
+        return {Path(path).parts[0] for word in words for path in ([word] if isinstance(word, str) else word)}
 
     def listing(self, image):
         return images_listing.merge(self.layers(image))

@@ -4,8 +4,11 @@ A listing is a dict from the path (relative, without `./`) to an Entry; the root
 """
 
 import hashlib
+import io
 import os
+import re
 import stat
+import subprocess
 import tarfile
 import tomllib
 from pathlib import Path, PurePosixPath
@@ -36,9 +39,9 @@ def in_order(paths):
 
 
 class _Layer:
-    """The entries of one layer, with what gives way to what: a parent that is implied, a `dir`, a `mkdir`."""
+    """The entries of one layer, with what gives way to what: a parent that is implied, a `dir`, a package, a `mkdir`."""
 
-    IMPLIED, FROM_DIR, SAID = range(3)
+    IMPLIED, FROM_DIR, FROM_PACKAGE, SAID = range(4)
 
     def __init__(self):
         self.entries = {}
@@ -48,10 +51,16 @@ class _Layer:
         path = path.strip("/")
         if not path:
             return
-        if self.ranks.get(path, -1) >= rank:
-            if entry.kind == "dir" and self.entries[path].kind == "dir" and rank < self.SAID:
-                return
+        old = self.entries.get(path)
+        if old and not old.kind == entry.kind == "dir":
             raise ValueError(f"two entries write {path}")
+        if self.ranks.get(path, -1) > rank or rank == self.ranks.get(path) and rank < self.FROM_PACKAGE:
+            return
+        if self.ranks.get(path) == rank:
+            # Of packages that share a directory; two of a spec's own never do.
+            entry = entry._replace(mtime=max(entry.mtime, old.mtime))
+            if rank == self.SAID or entry != old._replace(mtime=entry.mtime):
+                raise ValueError(f"two entries write {path}")
         self.entries[path] = entry
         self.ranks[path] = rank
         self.put(str(PurePosixPath("/", path).parent), Entry("dir", 0o755, "0:0", ""), self.IMPLIED)
@@ -74,6 +83,54 @@ class _Layer:
                 self.put_host(str(inside / name), Path(directory, name), owner)
 
 
+    def put_package(self, host, left_out):
+        """Puts what dpkg unpacks of a package, and what dpkg would note of it."""
+        excluded = set()
+        for member, content in _members(host, "--fsys-tarfile"):
+            path = member.name.removeprefix("./").strip("/.")
+            if not path:
+                continue
+            if any(pattern.fullmatch(path) for pattern in left_out) or str(PurePosixPath(path).parent) in excluded:
+                excluded.add(path)
+                continue
+            self.put(path, _entry_of_member(member, content), self.FROM_PACKAGE)
+        control = {member.name.removeprefix("./"): content for member, content in _members(host, "--ctrl-tarfile")}
+        (name,) = re.findall(rb"^Package: (\S+)$", control["control"], re.MULTILINE)
+        for file, suffix in (("control", ""), ("md5sums", ".md5sums")):
+            if file in control:
+                path = f"var/lib/dpkg/status.d/{name.decode()}{suffix}"
+                self.put(path, Entry("file", 0o644, "0:0", sha256(control[file])), self.FROM_PACKAGE)
+
+
+def _members(package, option):
+    """The members of one of the tars of a package, with what is in them."""
+    tar = subprocess.run(["dpkg-deb", option, package], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        return [(member, archive.extractfile(member).read() if member.isreg() else b"") for member in archive]
+
+
+def _entry_of_member(member, content):
+    """The entry that a member of a tar makes."""
+    if member.isreg():
+        kind, detail = "file", sha256(content)
+    elif member.isdir():
+        kind, detail = "dir", ""
+    elif member.issym():
+        kind, detail = "link", member.linkname
+    else:
+        raise ValueError(f"{member.name}: a member of type {member.type}")
+    return Entry(kind, member.mode, f"{member.uid}:{member.gid}", detail, int(member.mtime))
+
+
+def _expression(pattern):
+    """A pattern of a spec, with a `/` in it, as a regular expression: as much of them as the examples use."""
+    words = {"*": "[^/]*", "[!": "[^/", "{": "(?:", "}": ")", ",": "|", "]": "]"}
+    tokens = re.findall(r"\[!|[*{},\]]|[^*{},\[\]]+", pattern)
+    if "".join(tokens) != pattern or "**" in pattern or "/" not in pattern:
+        raise ValueError(f"the pattern {pattern}")
+    return re.compile("".join(words.get(token, re.escape(token)) for token in tokens))
+
+
 def layer_of_spec(spec, key, host):
     """The listing of a layer; `host` finds the host path that a path of the spec means."""
     layer = _Layer()
@@ -86,6 +143,10 @@ def layer_of_spec(spec, key, host):
                 layer.put_host(to, path, owner, mode)
             case {"dir": source}:
                 layer.put_tree(entry.get("to", "/"), host(source), owner)
+            case {"deb": [*packages]}:
+                left_out = [_expression(pattern) for pattern in entry.get("exclude", [])]
+                for package in packages:
+                    layer.put_package(host(package), left_out)
             case {"text": text, "to": to}:
                 layer.put(to, Entry("file", mode or 0o644, owner, sha256(text.encode())))
             case {"symlink": target, "to": to}:
@@ -117,18 +178,10 @@ def layer_of_tar(path):
     entries = {}
     with tarfile.open(path, "r:") as archive:
         for member in archive:
-            if member.isreg():
-                kind, detail = "file", sha256(archive.extractfile(member).read())
-            elif member.isdir():
-                kind, detail = "dir", ""
-            elif member.issym():
-                kind, detail = "link", member.linkname
-            else:
-                raise ValueError(f"{member.name}: a member of type {member.type}")
-            if member.name in entries or member.uname or member.gname:
+            # Packages bring the names of their owners, which is root for all of them.
+            if member.name in entries or not {member.uname, member.gname} <= {"", "root"}:
                 raise ValueError(f"{member.name}: twice in the tar, or with names of owners")
-            owner = f"{member.uid}:{member.gid}"
-            entries[member.name] = Entry(kind, member.mode, owner, detail, int(member.mtime))
+            entries[member.name] = _entry_of_member(member, archive.extractfile(member).read() if member.isreg() else b"")
     return entries
 
 
