@@ -68,7 +68,7 @@ def package_prefix(ctx, attribute, target, strip_prefix, files):
       files: list of File, which must all be below that.
     """
     label = target.label
-    parts = ["../" + label.workspace_name if label.workspace_name else "", label.package, strip_prefix]
+    parts = ["../" + label.repo_name if label.repo_name else "", label.package, strip_prefix]
     prefix = "".join([part + "/" for part in parts if part])
     for file in files:
         if not file.short_path.startswith(prefix):

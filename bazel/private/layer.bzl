@@ -160,6 +160,17 @@ def _entries(ctx, groups):
         _set(ctx, merged, rules, attribute, key, takes)
     return [made.entry for entries in merged.values() for made in entries], rules
 
+def _packages(ctx, debs):
+    """Returns the entries for packages: one list of them all, as patterns need match in one only."""
+    if not debs:
+        if ctx.attr.deb_excludes:
+            bad_attribute(ctx, "deb_excludes", "expected packages in `debs`, found none")
+        return []
+    entry = {"deb": [input.name for input in debs]}
+    if ctx.attr.deb_excludes:
+        entry["exclude"] = ctx.attr.deb_excludes
+    return [entry]
+
 def _oci_layer_impl(ctx):
     compression = compression_of(ctx, _LEVELS)
     files, tars = _inputs_of(ctx, "files", "file"), _inputs_of(ctx, "tars", "tar")
@@ -172,7 +183,7 @@ def _oci_layer_impl(ctx):
         "files": _add_modes(ctx, _file_entries(ctx, "files", "file", files), files),
         "binaries": program_entries,
     })
-    layer = {"add": [{"deb": input.name} for input in debs] + entries, "compression": compression}
+    layer = {"add": _packages(ctx, debs) + entries, "compression": compression}
     if rules:
         layer["set"] = rules
     blob = ctx.actions.declare_file(ctx.label.name + _EXTENSIONS[ctx.attr.compression])
@@ -228,6 +239,9 @@ is a symbolic link into that, so nothing is there twice. All of these files beco
         ),
         "compression_level": attr.int(
             doc = "1 to 19 for zstd, 1 to 12 for gzip; 0 is the default level, 3 or 6.",
+        ),
+        "deb_excludes": attr.string_list(
+            doc = "Patterns over the paths of `debs`, as `excludes` has them: what matches one is left out. Each must match in a package.",
         ),
         "debs": attr.label_list(
             doc = "Debian packages to unpack. Their maintainer scripts are not run.",

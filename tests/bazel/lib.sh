@@ -72,7 +72,8 @@ copy_checkout() {
     cp -r -- "$checkout/tests/bazel" "$copy/tests/bazel"
     # Nothing that Bazel tells its actions: it must not get into the layer.
     chmod +x "$copy/examples/hello/index.html"
-    make_package "$copy/tests/bazel/cases/made.deb"
+    make_package made file "$copy/tests/bazel/cases/made.deb"
+    make_package other left-out "$copy/tests/bazel/cases/other.deb"
     # The spec's build, in its own copy: the checks change Bazel's.
     cp -r -- "$checkout/examples/hello" /scratch/hello
 }
@@ -88,13 +89,13 @@ set_up() {
     cp -r -- /scratch/spec/bundle/hello-layout "$copy/tests/bazel/cases/checked_in"
 }
 
-# make_package FILE: the least that is a Debian package.
+# make_package NAME FILE PACKAGE: the least that is a Debian package, with one file.
 make_package() {
-    local tree=/scratch/package
-    mkdir -p "$tree/DEBIAN" "$tree/usr/share/made"
-    printf 'Package: made\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: made\n' >"$tree/DEBIAN/control"
-    echo made >"$tree/usr/share/made/file"
-    dpkg-deb --root-owner-group --build "$tree" "$1" >/dev/null
+    local name=$1 file=$2 tree=/scratch/package-$1
+    mkdir -p "$tree/DEBIAN" "$tree/usr/share/$name"
+    printf 'Package: %s\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: made\n' "$name" >"$tree/DEBIAN/control"
+    echo "$name" >"$tree/usr/share/$name/$file"
+    dpkg-deb --root-owner-group --build "$tree" "$3" >/dev/null
 }
 
 # bazel_in DIR COMMAND [ARG]...: each workspace has a server, which stays until shut_down. What takes minutes has stopped: an
