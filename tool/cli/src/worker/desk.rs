@@ -185,8 +185,9 @@ fn caught(work: impl FnOnce() -> Answer) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufReader, Read};
+    use std::io::BufReader;
     use std::sync::mpsc;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -236,6 +237,21 @@ mod tests {
         assert_eq!(found, [(1, bug(1)), well(), (1, bug(3)), well()]);
     }
 
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// Hands on what is written, each answer by itself.
+    struct Told(mpsc::Sender<Vec<u8>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).expect("somebody reads");
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn what_waits_is_cancelled_at_once_and_what_runs_when_it_looks() {
         // One thread: the second request waits for sure while the first one does.
@@ -243,20 +259,18 @@ mod tests {
         let gate = Mutex::new(gate);
         let (begin, begun) = mpsc::channel::<()>();
         let (reader, mut writer) = io::pipe().expect("a pipe");
+        // A test that fails must not wait for what does not come.
+        let soon = |begun: &mpsc::Receiver<()>| begun.recv_timeout(LONGEST).expect("it begins");
         let work = |request: &WorkRequest, context: &Arc<Context>| {
             begin.send(()).expect("somebody waits");
             gate.lock().expect("no panic").recv().expect("somebody opens it");
             let code = u8::from(word(request) == "heeds" && context.is_cancelled());
             Answer { code, output: format!("{}", context.is_cancelled()) }
         };
-        let (answers, written) = io::pipe().expect("a pipe");
-        let mut answers = BufReader::new(answers);
-        let mut next = || {
-            let mut length = [0];
-            answers.read_exact(&mut length).expect("an answer");
-            let mut message = vec![0; length[0].into()];
-            answers.read_exact(&mut message).expect("an answer");
-            WorkResponse::decode(&*message).expect("a response")
+        let (written, answers) = mpsc::channel();
+        let next = || {
+            let answer: Vec<u8> = answers.recv_timeout(LONGEST).expect("an answer");
+            WorkResponse::decode_length_delimited(&*answer).expect("a response")
         };
         let cancelled = |id| WorkResponse { request_id: id, was_cancelled: true, ..WorkResponse::default() };
         let done = |id, output: &str| WorkResponse {
@@ -264,23 +278,23 @@ mod tests {
             output: output.to_owned(),
             ..WorkResponse::default()
         };
-        thread::scope(|scope| {
-            let served = scope.spawn(|| serve(BufReader::new(reader), written, 1, &work));
+        thread::scope(move |scope| {
+            let served = scope.spawn(move || serve(BufReader::new(reader), Told(written), 1, &work));
             let mut send = |requests: &[WorkRequest]| writer.write_all(&bytes(requests)).expect("it reads");
             send(&[request(1, "heeds")]);
-            begun.recv().expect("it begins");
+            soon(&begun);
             send(&[request(2, "heeds"), cancel(9), cancel(1), cancel(1), cancel(2)]);
             assert_eq!(next(), cancelled(2));
             go.send(()).expect("it waits");
             assert_eq!(next(), cancelled(1));
             // Both are answered: these are of nobody. An id may come again.
             send(&[cancel(1), cancel(2), request(1, "heeds")]);
-            begun.recv().expect("it begins");
+            soon(&begun);
             go.send(()).expect("it waits");
             assert_eq!(next(), done(1, "false"));
             // What is done all the same is done.
             send(&[request(0, "heedless")]);
-            begun.recv().expect("it begins");
+            soon(&begun);
             send(&[request(3, "heeds"), cancel(0), cancel(3)]);
             assert_eq!(next(), cancelled(3));
             go.send(()).expect("it waits");
@@ -293,7 +307,8 @@ mod tests {
     #[test]
     fn an_id_in_flight_cannot_come_again() {
         let stopped = |_: &WorkRequest, context: &Arc<Context>| {
-            while !context.is_cancelled() {
+            let begun = Instant::now();
+            while !context.is_cancelled() && begun.elapsed() < LONGEST {
                 thread::yield_now();
             }
             Answer { code: 1, output: String::new() }

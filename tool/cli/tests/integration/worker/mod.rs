@@ -8,6 +8,9 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ociseed_spec::Digest;
 use prost::Message;
@@ -72,10 +75,15 @@ fn cancelled(id: i32) -> WorkResponse {
 
 /// A worker that runs.
 struct Worker {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     input: Option<ChildStdin>,
     output: ChildStdout,
+    /// Closed with this, which ends the thread that waits for it to hang.
+    _lives: Sender<()>,
 }
+
+/// What none of these workers takes, even where much else runs.
+const LONGEST: Duration = Duration::from_secs(300);
 
 impl Worker {
     fn start(dir: &Path) -> Self {
@@ -88,7 +96,16 @@ impl Worker {
         let mut child = command.spawn().expect("ociseed runs");
         let input = child.stdin.take();
         let output = child.stdout.take().expect("a pipe");
-        Self { child, input, output }
+        let child = Arc::new(Mutex::new(child));
+        let (lives, ended) = channel();
+        let watched = Arc::clone(&child);
+        std::thread::spawn(move || {
+            if ended.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                // Whoever waits for a response sees that there is none.
+                let _ = watched.lock().expect("no panic").kill();
+            }
+        });
+        Self { child, input, output, _lives: lives }
     }
 
     fn send_bytes(&mut self, bytes: &[u8]) {
@@ -127,8 +144,9 @@ impl Worker {
         let mut rest = Vec::new();
         self.output.read_to_end(&mut rest).expect("readable");
         let mut said = String::new();
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
-        (self.child.wait().expect("it ends").code(), rest, said)
+        let mut child = self.child.lock().expect("no panic");
+        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+        (child.wait().expect("it ends").code(), rest, said)
     }
 
     /// Closes the input of a worker that has answered everything and complained of nothing.
@@ -140,8 +158,9 @@ impl Worker {
 /// One of a test that failed may be in the middle of something that takes an hour.
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
