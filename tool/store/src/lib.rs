@@ -28,10 +28,10 @@ pub use archive::{Archive, ArchiveError};
 pub use docker::DockerError;
 pub use index::{IndexEntry, IndexError, parse_index};
 pub use layout::{BlobFile, Layout, LayoutError};
-pub use lock::read_lock;
-pub use manifest::{Document, LARGEST_MANIFEST, ManifestError};
 #[cfg(feature = "builder")]
 pub use listed::ListedLayout;
+pub use lock::read_lock;
+pub use manifest::{Document, LARGEST_MANIFEST, ManifestError};
 #[cfg(feature = "builder")]
 pub use names::full_name;
 #[cfg(feature = "builder")]
