@@ -46,7 +46,7 @@ def run(command: list[str], name: str, environment: dict[str, str]) -> tuple[dic
         under = f"--run_under=strace --follow-forks --seccomp-bpf --output={trace.name} --trace=open,openat,openat2"
         words = [*command, under, "--", "--engine", name, "--json"]
         done = subprocess.run(words, env=os.environ | environment, stdout=subprocess.PIPE, check=True)
-        opened = re.findall(r'blobs/sha256/([0-9a-f]{64})"[^=]*= \d', trace.read())
+        opened = re.findall(r'([0-9a-f]{64})"[^\n]* = \d', trace.read())
     return json.loads(done.stdout), set(opened)
 
 
