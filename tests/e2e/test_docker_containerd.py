@@ -50,7 +50,8 @@ class Case(unittest.TestCase):
     def state(self):
         """All records: of images and content with their labels, and of snapshots."""
         content = self.containerd.ctr("content", "list").stdout.splitlines()[1:]
-        labels = {digest: labels for digest, _, _, labels in (line.split("\t") for line in content)}
+        # Between columns are tabs, more where an age is shorter than others.
+        labels = {digest: labels for digest, *_, labels in (line.split("\t") for line in content)}
         return self.containerd.images(), labels, self.snapshots()
 
 
