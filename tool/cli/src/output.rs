@@ -39,12 +39,22 @@ pub(crate) fn remove_stages_on_signals() {
             // Held on to, so that no other thread makes a new one meanwhile.
             let stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             for stage in stages.iter() {
-                let _ = std::fs::remove_dir_all(stage);
+                remove_while_written(stage);
                 let _ = std::fs::remove_file(lock_of(stage));
             }
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     });
+}
+
+/// Removes a directory in which other threads make files meanwhile: one made behind our back keeps the directory.
+fn remove_while_written(stage: &Path) {
+    for _ in 0..1000 {
+        match std::fs::remove_dir_all(stage) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            _ => return,
+        }
+    }
 }
 
 fn lock_of(stage: &Path) -> PathBuf {
@@ -174,12 +184,13 @@ impl OutDir {
             // Another process took it for left over before it was locked: the next name is tried.
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        let made = self.dir.create_dir(name);
         stages.push(absolute.clone());
         drop(stages);
         // From here on its drop removes both.
         let mut stage =
             Stage { parent: self.clone(), name: name.to_owned(), absolute, dir: None, _lock: lock };
-        self.dir.create_dir(name)?;
+        made?;
         stage.dir = Some(Arc::new(self.dir.open_dir(name)?));
         Ok(stage)
     }
