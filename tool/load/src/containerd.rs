@@ -5,13 +5,11 @@ mod unpack;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ociseed_containerd::{Client, Error, Options};
+use ociseed_containerd::{Client, Error, Options, Signals};
 use ociseed_spec::chain;
 use ociseed_spec::lock::Namespace;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Stop};
@@ -35,7 +33,7 @@ pub(crate) fn load(
     namespaces: &[Namespace],
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let signals = Signals::catch()?;
+    let signals = Signals::catch().map_err(|error| Stop::of(Exit::Internal, &error))?;
     let client = connect(socket, &signals, report)?;
     let unpacks = report.engine.as_ref().is_some_and(|engine| engine.store.is_some());
     for image in &seed.images {
@@ -43,7 +41,7 @@ pub(crate) fn load(
         for namespace in into {
             let mut done = ImageReport::of(image, Some(namespace.as_str()));
             let result = InNamespace::new(&client, seed, namespace.as_str(), unpacks).bring(image, &mut done);
-            report.conclude(done, result).map_err(|stop| signals.explain(stop))?;
+            report.conclude(done, result).map_err(|stop| explain(&signals, stop))?;
         }
     }
     Ok(())
@@ -51,7 +49,7 @@ pub(crate) fn load(
 
 fn connect(socket: &Path, signals: &Signals, report: &mut Report) -> Result<Client, Stop> {
     let unreachable = |error: Error| {
-        signals.explain(Stop::of(Exit::Unreachable, &error).hint(
+        explain(signals, Stop::of(Exit::Unreachable, &error).hint(
             "is containerd running, may you write to its socket, and is that `--address` or `CONTAINERD_ADDRESS`?",
         ))
     };
@@ -75,30 +73,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The signals that end it in good order: without the lease, and without what that alone holds.
-struct Signals {
-    stop: Arc<AtomicBool>,
-    number: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Stop> {
-        let signals = Self { stop: Arc::default(), number: Arc::default() };
-        for signal in [SIGTERM, SIGINT] {
-            let number = usize::try_from(signal).expect("signal numbers are small");
-            // The number first, so that whoever sees the flag sees the number too.
-            signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), number)
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&signals.stop)))
-                .map_err(|error| Stop::of(Exit::Internal, &error))?;
-        }
-        Ok(signals)
-    }
-
-    /// A call that was given up because of a signal did not fail.
-    fn explain(&self, stop: Stop) -> Stop {
-        match u8::try_from(self.number.load(Ordering::SeqCst)) {
-            Ok(number) if number > 0 => Stop::new(Exit::Signal(number), "told to stop"),
-            _ => stop,
-        }
-    }
+/// A call that was given up because of a signal did not fail.
+fn explain(signals: &Signals, stop: Stop) -> Stop {
+    signals.came().map_or(stop, |number| Stop::new(Exit::Signal(number), "told to stop"))
 }

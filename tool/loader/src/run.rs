@@ -1,13 +1,10 @@
 //! `run` from the first file to the last line: seed, lock, engine, work, tidying up, report.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ociseed_containerd::Client;
+use ociseed_containerd::{Client, Signals};
 use ociseed_spec::lock::{Class, Engine};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::{From, Mode, Places, Request, Seeds, Trust};
 use crate::engine::{self, WaitError};
@@ -90,10 +87,10 @@ fn attempt(request: &Request, talk: &Talk, report: &mut Report, held: &mut Held)
     };
     report.seed = Some(source.owner.clone());
     // Only from here on there is something to be left in order.
-    let signals = Signals::catch()?;
+    let signals = Signals::catch().map_err(|error| Stop::new(Exit::Internal, &error))?;
     let waited = engine::wait(&request.address, request.wait, &signals.stop, &talk.notify);
     let (client, version) = waited.map_err(|error| match &error {
-        WaitError::Stopped => Stop::new(signals.exit(), &error),
+        WaitError::Stopped => Stop::new(ended_by(&signals), &error),
         WaitError::NotReady { .. } => {
             Stop::new(Exit::NotReady, &error).hint("is containerd running, and is its socket `--address`?")
         }
@@ -108,7 +105,7 @@ fn attempt(request: &Request, talk: &Talk, report: &mut Report, held: &mut Held)
     report.calls = tally.calls;
     report.read_back = tally.read;
     result.map_err(|failure| match failure {
-        Failure::Stopped => Stop::new(signals.exit(), &failure),
+        Failure::Stopped => Stop::new(ended_by(&signals), &failure),
         Failure::NoSpace(_) => {
             Stop::new(Exit::NoSpace, &failure).hint("nothing was written; make room, and run it again")
         }
@@ -230,26 +227,7 @@ fn work(
     result
 }
 
-/// The signals that end a run in good order.
-struct Signals {
-    stop: Arc<AtomicBool>,
-    number: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Stop> {
-        let signals = Self { stop: Arc::default(), number: Arc::default() };
-        for signal in [SIGTERM, SIGINT] {
-            let number = usize::try_from(signal).expect("signal numbers are small");
-            // The number first, so that whoever sees the flag sees the number too.
-            signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), number)
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&signals.stop)))
-                .map_err(|error| Stop::new(Exit::Internal, &error))?;
-        }
-        Ok(signals)
-    }
-
-    fn exit(&self) -> Exit {
-        Exit::Signal(u8::try_from(self.number.load(Ordering::SeqCst)).unwrap_or(0))
-    }
+/// Says that a signal ended the run.
+fn ended_by(signals: &Signals) -> Exit {
+    Exit::Signal(signals.came().unwrap_or(0))
 }
