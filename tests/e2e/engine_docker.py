@@ -41,6 +41,8 @@ class Docker(Daemon):
         if self.containerd:
             config |= {"containerd": str(self.containerd.socket)}
         config |= {"bridge": "none", "iptables": False, "ip6tables": False}
+        # Its builder has containerd collect garbage a second after the start, by a lease that others see until it is done.
+        config |= {"builder": {"gc": {"enabled": False}}}
         if self.store == "containerd":
             # Its driver is called after containerd's snapshotter.
             return config | {"features": {"containerd-snapshotter": True}}
