@@ -40,7 +40,7 @@ def _of_seed(inputs, disk):
     )
 
 def _source(ctx):
-    """Returns inputs, and what they are in the parameter file."""
+    """Returns inputs, and what they are in parameters."""
     given = [name for name in _SOURCES if getattr(ctx.attr, name)]
     if len(given) != 1:
         found = " and ".join(["`%s`" % name for name in given]) or "none"

@@ -20,11 +20,11 @@ def name_source(source, name):
 
     Args:
       source: SourceInfo.
-      name: by which the parameter file speaks of it.
+      name: by which parameters speak of it.
 
     Returns:
       A struct with `inputs` (a list of struct as `named` makes them), `directories` (a list of struct as `listed` makes them) and
-      `param`, how a parameter file says what it is.
+      `param`, how parameters say what it is.
     """
     if source.kind == "archive":
         inputs = [struct(name = name, file = source.files.to_list()[0])]

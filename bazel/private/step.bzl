@@ -1,13 +1,14 @@
 """The one way in which rules run the tool.
 
-A step gets a parameter file, whose content depends on attributes alone, and the paths of its inputs as arguments: so the
-file stays the same when output paths change (configurations, path mapping), and paths are never part of a digest.
+A step gets its parameters, which depend on attributes alone, beside the paths of its inputs: so they stay the same when output paths
+change (configurations, path mapping), and paths are never part of a digest. They are no file of their own, which would be an action
+more for each step.
 """
 
 load(":toolchain.bzl", "TOOLCHAIN")
 
 def named(kind, files):
-    """Gives files names by which a parameter file speaks of them.
+    """Gives files names by which parameters speak of them.
 
     Args:
       kind: word that the names begin with.
@@ -25,7 +26,7 @@ def listed(name, parts, inputs):
     to the directory.
 
     Args:
-      name: by which a parameter file speaks of the directory.
+      name: by which parameters speak of the directory.
       parts: list of pairs: a depset, and a function from what is in it to a path in the directory and a File. What is in a depset
         are Files, of which directories are expanded, or structs that hold one.
       inputs: depset of the Files.
@@ -87,15 +88,12 @@ def run_step(ctx, step, mnemonic, params, inputs, outputs, directories = []):
       outputs: dict from flag to File, as `{"--out": file}`.
       directories: list of struct, as `listed` makes them.
     """
-    params_file = ctx.actions.declare_file("%s.%s-params.json" % (ctx.label.name, mnemonic))
-    ctx.actions.write(params_file, json.encode(dict(params, version = 1)))
-
     # All of them in a file, however few: a persistent worker is told apart by what stands beside it.
     args = ctx.actions.args()
     args.use_param_file("@%s", use_always = True)
     args.set_param_file_format("multiline")
     args.add(step)
-    args.add("--params", params_file)
+    args.add("--params-json", json.encode(dict(params, version = 1)))
     for flag, output in outputs.items():
         # Not `add`: that takes no directories.
         args.add_all(flag, [output], expand_directories = False)
@@ -112,7 +110,7 @@ def run_step(ctx, step, mnemonic, params, inputs, outputs, directories = []):
         executable = ctx.toolchains[TOOLCHAIN].tool,
         arguments = [args],
         inputs = depset(
-            [params_file] + [input.file for input in inputs],
+            [input.file for input in inputs],
             transitive = [directory.inputs for directory in directories],
         ),
         outputs = outputs.values(),

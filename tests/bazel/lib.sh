@@ -20,6 +20,9 @@ workspace_flags=()
 strategy=(--spawn_strategy=linux-sandbox)
 runner=linux-sandbox
 
+# Bazel with a small server; the toolchain's and the examples' programs.
+bazel=(bazel --host_jvm_args=-Xmx512m --max_idle_secs=300 --bazelrc="$tests/debian.bazelrc")
+programs=(--repo_env=OCISEED="$binaries/ociseed" --repo_env=HELLO_SERVER="$binaries/hello-server")
 # Where servers keep what they built; another one knows nothing of that.
 output_user_root=/scratch/bazel
 
@@ -105,9 +108,8 @@ bazel_in() {
     shift 2
     (
         cd -- "$dir" || return
-        timeout --signal=INT --kill-after=30 300 bazel --output_user_root="$output_user_root" --host_jvm_args=-Xmx512m \
-            --max_idle_secs=300 --bazelrc="$tests/debian.bazelrc" "$command" "${workspace_flags[@]}" \
-            --registry=file:///scratch/registry "$@"
+        timeout --signal=INT --kill-after=30 300 "${bazel[@]}" --output_user_root="$output_user_root" "$command" \
+            "${workspace_flags[@]}" --registry=file:///scratch/registry "$@"
     )
 }
 
@@ -119,8 +121,8 @@ shut_down() {
 build() {
     local dir=$1
     shift
-    bazel_in "$dir" build --repo_env=OCISEED="$binaries/ociseed" --repo_env=HELLO_SERVER="$binaries/hello-server" \
-        --jobs=2 --noshow_progress "${strategy[@]}" --output_groups=+lock,+metadata --execution_log_json_file=/scratch/actions "$@"
+    bazel_in "$dir" build "${programs[@]}" --jobs=2 --noshow_progress "${strategy[@]}" --output_groups=+lock,+metadata \
+        --execution_log_json_file=/scratch/actions "$@"
 }
 
 # ran MNEMONIC=COUNT...: checks which actions the last build ran, and how.

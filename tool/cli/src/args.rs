@@ -189,11 +189,22 @@ pub(crate) struct StepArgs {
     pub(crate) metadata: Option<PathBuf>,
 }
 
+/// The parameters of a step.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ParamsArgs {
+    /// The parameter file (docs/format.md, "Steps").
+    #[arg(long = "params", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What would be in the parameter file.
+    #[arg(long = "params-json", value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SeedArgs {
-    /// The parameter file (docs/format.md, "Steps").
-    #[arg(long, value_name = "FILE")]
-    pub(crate) params: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: ParamsArgs,
     /// The directory to write.
     #[arg(long, value_name = "DIR", required_unless_present = "metadata")]
     pub(crate) out: Option<PathBuf>,
@@ -206,9 +217,8 @@ pub(crate) struct SeedArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct OutOnlyArgs {
-    /// The parameter file (docs/format.md, "Steps").
-    #[arg(long, value_name = "FILE")]
-    pub(crate) params: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: ParamsArgs,
     /// What to write.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,

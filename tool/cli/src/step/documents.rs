@@ -1,20 +1,27 @@
 //! Reading the documents that steps hand to each other.
 
-use std::path::Path;
-
 use ociseed_image::{Image, Index};
 use ociseed_spec::document::DocumentError;
 use ociseed_spec::metadata::LayerMetadata;
 
+use crate::args::ParamsArgs;
 use crate::failure::{Failure, chain};
 use crate::inputs::{Inputs, read_argument};
 use ociseed_spec::shown_path;
 
-/// Reads a parameter file.
+/// Reads the parameters of a step.
 pub(crate) fn read_params<T>(
-    path: &Path,
+    params: &ParamsArgs,
     parse: impl FnOnce(&[u8]) -> Result<T, DocumentError>,
 ) -> Result<T, Failure> {
+    let path = match (&params.file, &params.text) {
+        (Some(path), _) => path,
+        (None, text) => {
+            let text = text.as_deref().unwrap_or_default();
+            return parse(text.as_bytes())
+                .map_err(|error| Failure::usage(format!("`--params-json`: {}", chain(&error))));
+        }
+    };
     let bytes = read_argument(path)?;
     let spec = path.extension().is_some_and(|extension| extension == "toml");
     let hint =

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ociseed_spec::{Digest, Hasher, Stamp};
 
 use super::protocol::WorkRequest;
-use crate::args::{Command, OutOnlyArgs, StepArgs, StepInputArgs};
+use crate::args::{Command, OutOnlyArgs, ParamsArgs, StepArgs, StepInputArgs};
 use crate::context::located;
 
 /// The bit that says whether the owner may execute a file: all of a mode that gets into outputs.
@@ -20,7 +20,7 @@ const EXECUTABLE: u32 = 0o100;
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     name: &'static str,
-    params: &'a Path,
+    params: &'a ParamsArgs,
     /// By flag.
     pub(crate) outputs: Vec<(&'static str, &'a Path)>,
     inputs: &'a StepInputArgs,
@@ -88,7 +88,7 @@ impl Key {
         making.word(asked.name.as_bytes());
         making.number(asked.outputs.len());
         asked.outputs.iter().for_each(|(flag, _)| making.word(flag.as_bytes()));
-        making.file(asked.params)?;
+        making.params(asked.params)?;
         // The last of one name would win; that it is there twice is an error all the same.
         let named: BTreeMap<_, _> =
             asked.inputs.named.named.iter().map(|(name, path)| (name, path)).collect();
@@ -141,6 +141,18 @@ impl Making<'_> {
     fn word(&mut self, word: &[u8]) {
         self.number(word.len());
         self.hasher.update(word);
+    }
+
+    fn params(&mut self, params: &ParamsArgs) -> Option<()> {
+        match (&params.file, &params.text) {
+            (Some(path), _) => self.file(path),
+            (None, text) => {
+                // No text is as long as one that is not there.
+                self.number(usize::MAX);
+                self.word(text.as_deref()?.as_bytes());
+                Some(())
+            }
+        }
     }
 
     fn file(&mut self, path: &Path) -> Option<()> {

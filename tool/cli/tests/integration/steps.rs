@@ -55,6 +55,21 @@ fn steps_chained_by_their_files_equal_a_build() {
 }
 
 #[test]
+fn parameters_may_stand_in_an_argument() {
+    let dir = golden::build("steps-text", "2");
+    let text = fs::read_to_string(dir.join(params(&dir, "layer"))).expect("there");
+    good(&dir, &["layer", "--params-json", &text, "--out", "text.blob", "--metadata", "text.json"]);
+    same(&dir, "text.blob", "out/layer/site.tar.zst");
+    same(&dir, "text.json", "out/layer/site.json");
+    let refused = |arguments: &[&str]| bad(&dir, &[&["layer", "--out", "none"], arguments].concat(), 2);
+    assert!(refused(&["--params-json", "{"]).contains("`--params-json`: not a valid layer parameter file: "));
+    assert!(
+        refused(&["--params-json", &text, "--params", "layer-params.json"]).contains("cannot be used with")
+    );
+    assert!(!dir.join("none").exists());
+}
+
+#[test]
 fn inputs_of_the_command_line_win_and_may_be_links() {
     let dir = golden::build("steps-inputs", "2");
     let file = params(&dir, "layer");

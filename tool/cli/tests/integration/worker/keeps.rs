@@ -81,6 +81,23 @@ fn what_differs_is_made() {
 }
 
 #[test]
+fn parameters_in_an_argument_are_told_apart() {
+    let dir = prepared("worker-keeps-text");
+    let data = input(&dir, "data");
+    let mut worker = Worker::start(&dir);
+    let mut ask = |text: &str, name: &str, out: &str, input: &Input| {
+        let words = ["layer", "--params-json", text, "--input", name, "--out", out];
+        let request = WorkRequest { inputs: vec![input.clone()], ..request(1, &words) };
+        assert_eq!(worker.ask(&request), done(1));
+    };
+    ask(&params(""), "data=data", "first", &data);
+    ask(&params(""), "data=other", "same", &false_input(&dir, "other"));
+    ask(&params("other"), "data=data", "differs", &data);
+    assert!(blob(&dir, "same") == blob(&dir, "first") && blob(&dir, "differs") != blob(&dir, "first"));
+    worker.end_well();
+}
+
+#[test]
 fn what_was_read_of_a_changed_file_is_not_kept() {
     let dir = prepared("worker-keeps-changed");
     let mut worker = Worker::start(&dir);
