@@ -4,6 +4,7 @@
 //! process ends or is interrupted, and are renamed when they are complete. A
 //! hidden directory that a killed process left is removed by the next one.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ const STAGE_PREFIX: &str = ".ociseed-stage-";
 const LOCK_SUFFIX: &str = ".lock";
 /// Numbers hidden directories, so that no thread means another's by the name of its own that is gone.
 static NEXT_STAGE: AtomicU32 = AtomicU32::new(0);
+/// How many directories are remembered as looked through for hidden ones: a few kilobytes.
+const MOST_LOOKED: usize = 256;
 /// Hidden directories that exist now; a signal removes them.
 static STAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -160,7 +163,7 @@ impl OutDir {
 
     /// Starts a hidden directory, and removes those that killed processes left.
     pub(crate) fn stage(&self) -> Result<Stage, Failure> {
-        self.remove_stale_stages();
+        self.remove_stale_stages_once();
         for _ in 0..100 {
             let number = NEXT_STAGE.fetch_add(1, Ordering::Relaxed);
             let name = format!("{STAGE_PREFIX}{}-{number}", std::process::id());
@@ -193,6 +196,22 @@ impl OutDir {
         made?;
         stage.dir = Some(Arc::new(self.dir.open_dir(name)?));
         Ok(stage)
+    }
+
+    /// Does so once in the life of the process: a worker has a directory of thousands of outputs again and again.
+    fn remove_stale_stages_once(&self) {
+        static LOOKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+        let Ok(metadata) = self.dir.dir_metadata() else { return };
+        let mut looked = LOOKED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A worker in a sandbox has a new directory each time; some are looked at twice then.
+        if looked.len() >= MOST_LOOKED {
+            looked.clear();
+        }
+        let is_new = looked.insert((metadata.dev(), metadata.ino()));
+        drop(looked);
+        if is_new {
+            self.remove_stale_stages();
+        }
     }
 
     /// Removes hidden directories whose process is gone, which their lock tells.
@@ -278,6 +297,23 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Writes a small file that the command line names; beside the stage it needs none of its own.
+    pub(crate) fn write_document(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let beside = path.parent() == Some(&self.parent.path);
+        match path.file_name().filter(|_| beside) {
+            None => write_document(path, bytes),
+            Some(name) => {
+                let write = |writer: &mut dyn Write| {
+                    writer.write_all(bytes).map_err(|error| write_failure(path, &error))
+                };
+                self.out().write_file(name, write)?;
+                self.commit(name, &self.parent, name, true)
+            }
+        }
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         let _ = self.parent.dir.remove_dir_all(&self.name);
@@ -311,6 +347,17 @@ pub(crate) fn write_output<T>(
 /// Writes a small file that the command line names.
 pub(crate) fn write_document(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write_output(path, |writer| writer.write_all(bytes).map_err(|error| write_failure(path, &error)))
+}
+
+/// Writes small files that the command line names.
+pub(crate) fn write_documents<'a>(
+    mut files: impl Iterator<Item = (&'a Path, &'a [u8])>,
+) -> Result<(), Failure> {
+    let Some((path, bytes)) = files.next() else { return Ok(()) };
+    let (out, _) = OutDir::of_output(path)?;
+    let stage = out.stage()?;
+    stage.write_document(path, bytes)?;
+    files.try_for_each(|(path, bytes)| stage.write_document(path, bytes))
 }
 
 /// Prints data.

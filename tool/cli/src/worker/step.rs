@@ -17,7 +17,7 @@ use super::protocol::WorkRequest;
 use crate::args::{Args, Command};
 use crate::context::{Context, located};
 use crate::failure::Failure;
-use crate::output::write_document;
+use crate::output::write_documents;
 
 /// How all outputs begin that `--experimental_output_paths=strip` has mapped.
 const MAPPED: &[u8] = b"bazel-out/cfg/";
@@ -43,12 +43,18 @@ fn answer(request: &WorkRequest, context: &Arc<Context>, kept: &Kept) -> Answer 
 
 /// Advises those whose paths Bazel maps although nothing is there: it does so only in sandboxes, and does not look whether it has one.
 fn of_mapping(request: &WorkRequest) -> Option<String> {
-    let missing = |argument: &[u8]| {
-        argument.starts_with(MAPPED) && !located(Path::new(OsStr::from_bytes(argument))).exists()
-    };
-    // The parameter file, which every step has.
-    let params = request.arguments.iter().skip_while(|argument| *argument != b"--params").nth(1);
-    params.filter(|params| missing(params)).map(|_| {
+    let missing = |path: &Path| path.as_os_str().as_bytes().starts_with(MAPPED) && !located(path).exists();
+    // What there must be before a step begins: parameters, inputs, and a directory for what it makes.
+    let arguments: Vec<&Path> =
+        request.arguments.iter().map(|argument| Path::new(OsStr::from_bytes(argument))).collect();
+    let inputs = request.arguments.iter().filter_map(|argument| {
+        let equals = argument.iter().position(|byte| *byte == b'=')?;
+        Some(Path::new(OsStr::from_bytes(&argument[equals + 1..])))
+    });
+    let listed = arguments.windows(3).filter(|three| three[0] == "--input-file").map(|three| three[2]);
+    let params = arguments.windows(2).filter(|two| two[0] == "--params").map(|two| two[1]);
+    let outputs = arguments.windows(2).filter(|two| two[0] == "--out").filter_map(|two| two[1].parent());
+    params.chain(inputs).chain(listed).chain(outputs).find(|path| missing(path)).map(|_| {
         "with `--experimental_output_paths=strip` workers need \
          `--worker_sandboxing --experimental_worker_multiplex_sandboxing`"
             .to_owned()
@@ -68,8 +74,8 @@ fn step(request: &WorkRequest, context: &Context, kept: &Kept) -> Result<(), Fai
     match kept.find(key.digest, context) {
         Found::Cancelled => Err(Failure::new("the request was cancelled")),
         Found::Kept(outputs) => {
-            let mut pairs = asked.outputs.iter().zip(&*outputs);
-            pairs.try_for_each(|((_, path), bytes)| write_document(path, bytes))
+            let paths = asked.outputs.iter().map(|(_, path)| *path);
+            write_documents(paths.zip(outputs.iter().map(Vec::as_slice)))
         }
         Found::Nothing(making) => {
             do_it()?;

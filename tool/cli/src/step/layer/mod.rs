@@ -6,6 +6,8 @@ mod tree;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 
 use ociseed_image::{LayerError, write_layer};
 use ociseed_spec::file::LayerSpec;
@@ -18,7 +20,7 @@ use crate::args::StepArgs;
 use crate::context::cancellation;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
-use crate::output::{OutDir, write_document, write_failure};
+use crate::output::{OutDir, write_failure};
 use crate::scratch::Scratch;
 use crate::step::read_params;
 use crate::step::write::read_failure;
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
     stage.commit(&name, &out, &name, true)?;
     match &args.metadata {
         None => Ok(()),
-        Some(path) => write_document(path, &json::encode(&metadata)),
+        Some(path) => stage.write_document(path, &json::encode(&metadata)),
     }
 }
 
@@ -62,6 +64,17 @@ pub(crate) fn write_in(
     Ok(LayerMetadata { packages: layer.packages.clone(), ..metadata })
 }
 
+/// How many threads may compress: as many as the pool has that this runs in. Outside of one rayon would start its own to say so.
+fn threads() -> u32 {
+    // It is read from files, and a worker has many steps.
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
+    let threads = match rayon::current_thread_index() {
+        Some(_) => rayon::current_num_threads(),
+        None => *PROCESSORS,
+    };
+    u32::try_from(threads).unwrap_or(u32::MAX)
+}
+
 fn write_blob(
     layer: &LayerTree,
     spec: &LayerSpec,
@@ -69,8 +82,7 @@ fn write_blob(
     progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, Failure> {
-    let threads = u32::try_from(rayon::current_num_threads()).unwrap_or(1);
-    write_layer(&layer.tree, spec.compression, threads, progress, out).map_err(|error| match error {
+    write_layer(&layer.tree, spec.compression, threads(), progress, out).map_err(|error| match error {
         LayerError::Content(error) => read_failure(path, error),
         LayerError::Compress(error) => write_failure(path, &error),
     })
