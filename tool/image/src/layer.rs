@@ -34,10 +34,12 @@ pub fn write_layer(
     progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, LayerError> {
+    let form = tar::Form(tree);
     let Hashed { tar, blob } = match compression {
+        _ if form.is_below(pipeline::SMALL as u64) => pipeline::small(tree, compression, progress, out)?,
         Compression::None => {
             // The blob is the tar: hashed once.
-            let blob = pipeline::plain(&tar::Form(tree), true, progress, out)?.expect("it was wanted");
+            let blob = pipeline::plain(&form, true, progress, out)?.expect("it was wanted");
             Hashed { tar: blob.clone(), blob }
         }
         Compression::Gzip(level) => pipeline::gzip(tree, level, threads, progress, out)?,

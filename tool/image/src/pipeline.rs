@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use ociseed_spec::Hasher;
+use ociseed_spec::{Compression, Hasher};
 use ociseed_tree::{Bytes, Pieces, ReadError, Tree, tar};
 
 use crate::gzip::{Deflater, MEMBER};
@@ -20,6 +20,8 @@ use crate::zstandard;
 
 /// Pieces that are not members: large enough that handing them on costs nothing, small enough for caches.
 const PIECE: usize = 256 * 1024;
+/// Tars of fewer bytes are soon done, by [`small`]: they are one member and one block of zstd.
+pub(crate) const SMALL: usize = zstandard::BLOCK;
 /// How many pieces may wait between two stages.
 const WAITING: usize = 2;
 /// Each worker has up to three members and what they become in hand: 64 MiB at most.
@@ -88,6 +90,29 @@ pub(crate) fn plain<B: Bytes>(
         read?;
         Ok(hasher)
     })
+}
+
+/// Does all of the work in this thread, for a tar of fewer than [`SMALL`] bytes: starting threads takes longer.
+pub(crate) fn small(
+    tree: &Tree,
+    compression: Compression,
+    progress: Progress<'_>,
+    out: &mut dyn Write,
+) -> Result<Hashed, LayerError> {
+    let mut bytes = Vec::new();
+    read(&tar::Form(tree), SMALL, progress, |piece| {
+        bytes = piece.to_vec();
+        Ok(())
+    })?;
+    let mut tar = Hasher::new();
+    tar.update(&bytes);
+    let compressed = match compression {
+        Compression::None => Ok(bytes),
+        Compression::Gzip(level) => Ok(Deflater::new(level).member(&bytes)),
+        Compression::Zstd(level) => zstandard::block(&bytes, level),
+    };
+    let blob = compressed.and_then(|blob| write([blob].into_iter(), out)).map_err(LayerError::Compress)?;
+    Ok(Hashed { tar, blob })
 }
 
 /// Writes the tar of a tree as gzip members.

@@ -4,7 +4,7 @@
 //! the strongest levels of 32 MiB each, beside tables for each worker. A layer
 //! may take 128 MiB (docs/format.md), so there are as many workers as fit in.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use zstd::zstd_safe::CParameter;
 
@@ -48,15 +48,29 @@ impl Cost {
     }
 }
 
-/// Makes an encoder; `threads` is how many may compress at once, and changes no byte.
-pub(crate) fn encoder<W: Write>(
-    out: W,
-    level: i32,
-    threads: u32,
-) -> std::io::Result<zstd::Encoder<'static, W>> {
-    let cost = Cost::of(level);
+/// Inputs of fewer bytes, which are one block, become the same with workers and without.
+///
+/// What ends with a block gets an empty one after it where there are no workers.
+pub(crate) const BLOCK: usize = 128 << 10;
+
+/// Compresses fewer than [`BLOCK`] bytes, as [`encoder`] does.
+pub(crate) fn block(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    assert!(bytes.len() < BLOCK, "they are one block");
+    let mut encoder = without_workers(Vec::new(), level)?;
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+fn without_workers<W: Write>(out: W, level: i32) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, level)?;
     encoder.include_checksum(true)?;
+    Ok(encoder)
+}
+
+/// Makes an encoder; `threads` is how many may compress at once, and changes no byte.
+pub(crate) fn encoder<W: Write>(out: W, level: i32, threads: u32) -> io::Result<zstd::Encoder<'static, W>> {
+    let cost = Cost::of(level);
+    let mut encoder = without_workers(out, level)?;
     // Zero workers are another code path of libzstd with other bytes; one and more agree. So whether there are
     // any follows from the level alone.
     if cost.workers() > 0 {
@@ -71,6 +85,28 @@ pub(crate) fn encoder<W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn less_than_a_block_becomes_the_same_without_workers() {
+        let mut state = 1u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        for size in [1024, 10_240, BLOCK - 1] {
+            let mixed = (0..size).map(|at| if at % 4096 < 2000 { noise() } else { 7 }).collect();
+            let noise = (0..size).map(|_| noise()).collect();
+            for (kind, bytes) in [vec![0; size], mixed, noise].into_iter().enumerate() {
+                for level in (1..=22).filter(|level| Cost::of(*level).workers() > 0) {
+                    let mut encoder = encoder(Vec::new(), level, 1).expect("in memory");
+                    encoder.write_all(&bytes).expect("in memory");
+                    let with_workers = encoder.finish().expect("in memory");
+                    let same = super::block(&bytes, level).expect("in memory") == with_workers;
+                    assert!(same, "{size} bytes of kind {kind} at level {level}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_default_has_workers_and_the_strongest_have_none() {

@@ -108,6 +108,9 @@ proptest! {
         let tar = bytes(&tree);
         prop_assert_eq!(tar.len() % 512, 0);
         prop_assert_eq!(form::extents(&tree).map(|extent| extent.size()).sum::<u64>(), tar.len() as u64);
+        let size = tar.len() as u64;
+        let below = [0, 1, size - 1, size, size + 1].map(|most| form::Form(&tree).is_below(most));
+        prop_assert_eq!(below, [false, false, false, false, true]);
         let found = read(&tar);
         let paths: Vec<TreePath> = found.iter().map(|(path, _)| TreePath::parse(path).expect("good")).collect();
         prop_assert!(paths.is_sorted());

@@ -106,6 +106,18 @@ pub fn write(tree: &Tree, out: &mut (impl Write + ?Sized)) -> Result<(), ReadErr
 #[derive(Debug, Clone, Copy)]
 pub struct Form<'a>(pub &'a Tree);
 
+impl Form<'_> {
+    /// Tells whether it has fewer bytes than `size`, without looking at more of the tree than it takes.
+    #[must_use]
+    pub fn is_below(&self, size: u64) -> bool {
+        let left = members(self.0).try_fold(size.saturating_sub(END), |left, member| {
+            let content = member.content.map_or(0, Content::size);
+            left.checked_sub(member.headers.len() as u64 + content)?.checked_sub(member.padding())
+        });
+        left.is_some_and(|left| left > 0)
+    }
+}
+
 impl Bytes for Form<'_> {
     fn add_to<F: Take>(&self, pieces: &mut Pieces<F>) -> Result<(), ReadError> {
         for member in members(self.0) {
