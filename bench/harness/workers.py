@@ -12,7 +12,7 @@ WORKSPACE = Path("/scratch/bazel-workspace")
 LAYERS = 200
 TESTS = Path("/src/tests/bazel")
 REGISTRY = Path("/scratch/bazel-registry")
-BAZEL = ["bazel", "--output_user_root=/scratch/bazel", "--host_jvm_args=-Xmx512m", f"--bazelrc={TESTS}/debian.bazelrc"]
+BAZEL = ["bazel", "--output_user_root=/scratch/bazel", f"--bazelrc={TESTS}/debian.bazelrc"]
 BUILD = ["build", f"--registry=file://{REGISTRY}", f"--repo_env=OCISEED={OCISEED}", "--jobs=2", "--noshow_progress"]
 WORKER, SANDBOXED_WORKER, PROCESSES = "worker", "worker, sandboxed", "linux-sandbox"
 FLAGS = {
