@@ -130,7 +130,7 @@ impl Request<'_> {
     /// Builds what is not there; once more where the cache turns out to be damaged.
     fn build(&self, threads: usize) -> Result<Built, Failure> {
         // A build where nothing is to be made makes no stage, which would do it.
-        self.out.remove_stale_stages();
+        self.out.remove_stale();
         let opened = if self.args.no_cache { None } else { Opened::of(&self.args.cache) };
         let first = self.build_with(opened.as_ref(), threads);
         match (&first, &opened) {

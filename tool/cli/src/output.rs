@@ -1,15 +1,17 @@
 //! Outputs that are there whole or not at all.
 //!
-//! They are made in a hidden directory beside their place, which goes when the
-//! process ends or is interrupted, and are renamed when they are complete. A
-//! hidden directory that a killed process left is removed by the next one.
+//! They are made in a hidden directory beside their place, or if they are one file as that (`hidden`). It goes when the
+//! process ends or is interrupted, and they are renamed when they are complete. What a killed process left is removed by
+//! the next one.
+
+mod hidden;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, MetadataExt, OpenOptions, Permissions, PermissionsExt};
@@ -17,6 +19,8 @@ use rustix::fs::{FlockOperation, RenameFlags};
 
 use crate::context::{cancellation, located};
 use crate::failure::Failure;
+use crate::scratch;
+use hidden::HiddenFile;
 use ociseed_spec::shown_path;
 
 /// Hidden directories begin with this.
@@ -24,12 +28,20 @@ const STAGE_PREFIX: &str = ".ociseed-stage-";
 /// Beside a hidden directory lies a file of its name and this ending, made before it, gone after it, and locked while
 /// the process lives: so a directory without one, or with one that nobody holds, is left over.
 const LOCK_SUFFIX: &str = ".lock";
-/// Numbers hidden directories, so that no thread means another's by the name of its own that is gone.
-static NEXT_STAGE: AtomicU32 = AtomicU32::new(0);
+/// Numbers what is hidden, so that no thread means another's by the name of its own that is gone.
+static NEXT_HIDDEN: AtomicU32 = AtomicU32::new(0);
 /// How many directories are remembered as looked through for hidden ones: a few kilobytes.
 const MOST_LOOKED: usize = 256;
-/// Hidden directories that exist now; a signal removes them.
-static STAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Hidden directories and files that exist now; a signal removes them.
+static HIDDEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn hidden() -> MutexGuard<'static, Vec<PathBuf>> {
+    HIDDEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn forget(absolute: &Path) {
+    hidden().retain(|path| path != absolute);
+}
 
 /// Ends the process on SIGINT, SIGTERM and SIGHUP after removing what is half-written.
 pub(crate) fn remove_stages_on_signals() {
@@ -40,10 +52,13 @@ pub(crate) fn remove_stages_on_signals() {
     std::thread::spawn(move || {
         for signal in &mut signals {
             // Held on to, so that no other thread makes a new one meanwhile.
-            let stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for stage in stages.iter() {
-                remove_while_written(stage);
-                let _ = std::fs::remove_file(lock_of(stage));
+            let hidden = hidden();
+            for path in hidden.iter() {
+                // A file, or a directory with its lock beside it.
+                if std::fs::remove_file(path).is_err() {
+                    remove_while_written(path);
+                    let _ = std::fs::remove_file(lock_of(path));
+                }
             }
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
@@ -128,22 +143,15 @@ impl OutDir {
         Ok(Self { dir: Arc::new(dir), path })
     }
 
-    /// Writes one file of a stage; the disk is not waited for (docs/decisions/0007).
+    /// Writes one file of a stage.
     pub(crate) fn write_file<T>(
         &self,
         name: &OsStr,
         content: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let path = self.shown(name);
-        let fail = |error: io::Error| write_failure(&path, &error);
-        // Outside of the buffer, which what compresses well takes long to fill.
-        let buffered = BufWriter::with_capacity(256 * 1024, self.dir.create(name).map_err(fail)?);
-        let mut buffered = cancellation().over(buffered);
-        let value = content(&mut buffered)?;
-        let file = buffered.into_inner().into_inner().map_err(|error| fail(error.into_error()))?;
-        // Set, not left to the umask.
-        file.set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
-        Ok(value)
+        let file = self.dir.create(name).map_err(|error| write_failure(&path, &error))?;
+        write_to(file, &path, content)
     }
 
     /// Writes one file of a stage at any places, and reads it where it was written.
@@ -163,9 +171,9 @@ impl OutDir {
 
     /// Starts a hidden directory, and removes those that killed processes left.
     pub(crate) fn stage(&self) -> Result<Stage, Failure> {
-        self.remove_stale_stages_once();
+        self.remove_stale_once();
         for _ in 0..100 {
-            let number = NEXT_STAGE.fetch_add(1, Ordering::Relaxed);
+            let number = NEXT_HIDDEN.fetch_add(1, Ordering::Relaxed);
             let name = format!("{STAGE_PREFIX}{}-{number}", std::process::id());
             match self.create_stage(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -173,13 +181,22 @@ impl OutDir {
                 Ok(stage) => return Ok(stage),
             }
         }
-        Err(Failure::new(format!("`{}`: too many hidden directories of ours", shown_path(&self.path))))
+        Err(self.too_many())
+    }
+
+    fn too_many(&self) -> Failure {
+        Failure::new(format!("`{}`: too much hidden in it is ours", shown_path(&self.path)))
+    }
+
+    /// Returns where a path in it is, for whoever has another working directory.
+    fn absolute(&self, name: &str) -> io::Result<PathBuf> {
+        std::path::absolute(located(&self.shown(name)))
     }
 
     fn create_stage(&self, name: &str) -> io::Result<Stage> {
-        let absolute = std::path::absolute(located(&self.shown(name)))?;
+        let absolute = self.absolute(name)?;
         // Held while the directory is made, so that a signal finds it in the list or not there at all.
-        let mut stages = STAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut list = hidden();
         let mut options = OpenOptions::new();
         let lock = self.dir.open_with(lock_of(Path::new(name)), options.write(true).create_new(true))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
@@ -188,8 +205,8 @@ impl OutDir {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let made = self.dir.create_dir(name);
-        stages.push(absolute.clone());
-        drop(stages);
+        list.push(absolute.clone());
+        drop(list);
         // From here on its drop removes both.
         let mut stage =
             Stage { parent: self.clone(), name: name.to_owned(), absolute, dir: None, _lock: lock };
@@ -198,11 +215,12 @@ impl OutDir {
         Ok(stage)
     }
 
-    /// Does so once in the life of the process: a worker has a directory of thousands of outputs again and again.
-    fn remove_stale_stages_once(&self) {
+    /// Removes what killed processes left, once in the life of this one: a worker has a directory of thousands of outputs again and
+    /// again.
+    fn remove_stale_once(&self) {
         static LOOKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
         let Ok(metadata) = self.dir.dir_metadata() else { return };
-        let mut looked = LOOKED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
         // A worker in a sandbox has a new directory each time; some are looked at twice then.
         if looked.len() >= MOST_LOOKED {
             looked.clear();
@@ -210,21 +228,26 @@ impl OutDir {
         let is_new = looked.insert((metadata.dev(), metadata.ino()));
         drop(looked);
         if is_new {
-            self.remove_stale_stages();
+            self.remove_stale();
         }
     }
 
-    /// Removes hidden directories whose process is gone, which their lock tells.
-    pub(crate) fn remove_stale_stages(&self) {
+    /// Removes what is hidden and whose process is gone, which locks tell.
+    pub(crate) fn remove_stale(&self) {
         let Ok(entries) = self.dir.entries() else { return };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        for name in names.filter(|name| name.starts_with(STAGE_PREFIX)) {
-            let name = name.strip_suffix(LOCK_SUFFIX).unwrap_or(&name);
-            self.remove_stale(Path::new(name));
+        for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+            if name.starts_with(STAGE_PREFIX) {
+                self.remove_stale_stage(Path::new(name.strip_suffix(LOCK_SUFFIX).unwrap_or(&name)));
+            } else if name.starts_with(hidden::PREFIX) {
+                self.remove_stale_file(&name);
+            } else if name.starts_with(scratch::PREFIX) {
+                // Nobody needs the name for long.
+                let _ = self.dir.remove_file(&name);
+            }
         }
     }
 
-    fn remove_stale(&self, name: &Path) {
+    fn remove_stale_stage(&self, name: &Path) {
         let lock_name = lock_of(name);
         // Best effort: what cannot be removed hinders nobody.
         match self.dir.open(&lock_name) {
@@ -297,32 +320,28 @@ impl Stage {
     }
 }
 
-impl Stage {
-    /// Writes a small file that the command line names; beside the stage it needs none of its own.
-    pub(crate) fn write_document(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-        let beside = path.parent() == Some(&self.parent.path);
-        match path.file_name().filter(|_| beside) {
-            None => write_document(path, bytes),
-            Some(name) => {
-                let write = |writer: &mut dyn Write| {
-                    writer.write_all(bytes).map_err(|error| write_failure(path, &error))
-                };
-                self.out().write_file(name, write)?;
-                self.commit(name, &self.parent, name, true)
-            }
-        }
-    }
-}
-
 impl Drop for Stage {
     fn drop(&mut self) {
         let _ = self.parent.dir.remove_dir_all(&self.name);
         let _ = self.parent.dir.remove_file(lock_of(Path::new(&self.name)));
-        STAGES
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .retain(|stage| *stage != self.absolute);
+        forget(&self.absolute);
     }
+}
+
+/// Writes what a file is to hold; the disk is not waited for (docs/decisions/0007).
+fn write_to<T>(
+    file: File,
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let fail = |error: io::Error| write_failure(path, &error);
+    // Outside of the buffer, which what compresses well takes long to fill.
+    let mut buffered = cancellation().over(BufWriter::with_capacity(256 * 1024, file));
+    let value = content(&mut buffered)?;
+    let file = buffered.into_inner().into_inner().map_err(|error| fail(error.into_error()))?;
+    // Set, not left to the umask.
+    file.set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
+    Ok(value)
 }
 
 /// Says that something cannot be written.
@@ -338,26 +357,12 @@ pub(crate) fn write_output<T>(
     content: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (out, name) = OutDir::of_output(path)?;
-    let stage = out.stage()?;
-    let value = stage.out().write_file(&name, content)?;
-    stage.commit(&name, &out, &name, true)?;
-    Ok(value)
+    HiddenFile::new(&out)?.write(&name, content)
 }
 
 /// Writes a small file that the command line names.
 pub(crate) fn write_document(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write_output(path, |writer| writer.write_all(bytes).map_err(|error| write_failure(path, &error)))
-}
-
-/// Writes small files that the command line names.
-pub(crate) fn write_documents<'a>(
-    mut files: impl Iterator<Item = (&'a Path, &'a [u8])>,
-) -> Result<(), Failure> {
-    let Some((path, bytes)) = files.next() else { return Ok(()) };
-    let (out, _) = OutDir::of_output(path)?;
-    let stage = out.stage()?;
-    stage.write_document(path, bytes)?;
-    files.try_for_each(|(path, bytes)| stage.write_document(path, bytes))
 }
 
 /// Prints data.

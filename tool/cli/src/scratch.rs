@@ -12,10 +12,12 @@ use crate::context::{Cancellation, cancellation};
 use crate::failure::Failure;
 use crate::output::OutDir;
 
+/// Files begin with this while they have a name.
+pub(crate) const PREFIX: &str = ".ociseed-scratch-";
 /// Numbers files, so that threads do not meet.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Makes such files in a stage: on the file system of the output, which has room for what the output is made of.
+/// Makes such files beside the output or in a stage: on the file system of the output, which has room for what the output is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Scratch {
     dir: OutDir,
@@ -32,7 +34,7 @@ type Spool = (Arc<File>, u64);
 const BLOCK: u64 = 4096;
 
 impl Scratch {
-    /// Makes files in this directory of a stage.
+    /// Makes files in this directory.
     pub(crate) fn new(out: OutDir) -> Self {
         Self { dir: out, spools: Arc::default(), cancellation: cancellation() }
     }
@@ -47,15 +49,18 @@ impl Scratch {
         self.cancellation.check()?;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".ociseed-scratch-{}-{number}", std::process::id());
+            let name = format!("{PREFIX}{}-{number}", std::process::id());
             let mut options = OpenOptions::new();
             match self.dir.dir().open_with(&name, options.read(true).write(true).create_new(true)) {
                 // Another process namespace has this number too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 opened => {
                     let file = opened?;
-                    self.dir.dir().remove_file(&name)?;
-                    return Ok(file);
+                    return match self.dir.dir().remove_file(&name) {
+                        // Another process took it for left over.
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                        _ => Ok(file),
+                    };
                 }
             }
         }

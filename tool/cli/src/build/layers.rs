@@ -1,6 +1,7 @@
 //! The layers of a build: looked up in the cache, or made.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 use ociseed_image::file_suffix;
@@ -184,7 +185,9 @@ impl Build<'_> {
             progress.advance(bytes);
             Ok(())
         };
-        let metadata = layer::write_in(&tree, spec, &dir, name.as_ref(), &advance)?;
+        let path = dir.shown(&name);
+        let write = |writer: &mut dyn Write| layer::write_blob(&tree, spec, &path, &advance, writer);
+        let metadata = dir.write_file(name.as_ref(), write)?;
         // By way of the stage, which all share: a directory of its own would stay open for each layer.
         let blob = Place { dir: stage.dir().clone(), path: Path::new("layer").join(&name), shown: name };
         Ok(Layer { metadata, blob })

@@ -17,7 +17,7 @@ use super::protocol::WorkRequest;
 use crate::args::{Args, Command};
 use crate::context::{Context, located};
 use crate::failure::Failure;
-use crate::output::write_documents;
+use crate::output::write_document;
 
 /// How all outputs begin that `--experimental_output_paths=strip` has mapped.
 const MAPPED: &[u8] = b"bazel-out/cfg/";
@@ -74,8 +74,8 @@ fn step(request: &WorkRequest, context: &Context, kept: &Kept) -> Result<(), Fai
     match kept.find(key.digest, context) {
         Found::Cancelled => Err(Failure::new("the request was cancelled")),
         Found::Kept(outputs) => {
-            let paths = asked.outputs.iter().map(|(_, path)| *path);
-            write_documents(paths.zip(outputs.iter().map(Vec::as_slice)))
+            let mut pairs = asked.outputs.iter().zip(&*outputs);
+            pairs.try_for_each(|((_, path), bytes)| write_document(path, bytes))
         }
         Found::Nothing(making) => {
             do_it()?;

@@ -209,35 +209,36 @@ fn a_signal_leaves_nothing_half_written() {
         "[layer.a]\ncompression = { zstd = 19 }\nadd = [{ file = \"noise\", to = \"/n\" }]\n",
     )
     .expect("written");
-    for signal in ["-INT", "-TERM"] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ociseed"))
-            .args(["build", "spec.toml", "--out", "out", "--no-cache"])
-            .current_dir(&dir)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("ociseed runs");
-        // The hidden directory shows that the work has begun.
-        while fs::read_dir(dir.join("out")).map_or(0, Iterator::count) == 0 {
+    let params = r#"{"version":1,"inputs":{"noise":"noise"},"layer":{"compression":{"zstd":19},"add":[{"file":"noise","to":"/n"}]}}"#;
+    let build: &[&str] = &["build", "spec.toml", "--out", "out", "--no-cache"];
+    let step: &[&str] = &["layer", "--params-json", params, "--out", "out/a.tar.zst"];
+    fs::create_dir(dir.join("out")).expect("made");
+    let hidden = || fs::read_dir(dir.join("out")).map_or(0, Iterator::count);
+    // What is hidden shows that the work has begun.
+    let begin = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ociseed"));
+        command.args(arguments).current_dir(&dir).stderr(Stdio::null());
+        let mut child = command.spawn().expect("ociseed runs");
+        while hidden() == 0 {
             assert!(child.try_wait().expect("can be asked").is_none(), "too fast to be interrupted");
         }
+        child
+    };
+    for (signal, arguments) in [("-INT", build), ("-TERM", build), ("-INT", step), ("-TERM", step)] {
+        let mut child = begin(arguments);
         let killed =
             Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
         assert!(killed.success());
         assert_eq!(child.wait().expect("ends").code(), None, "ended by the signal");
         let left: Vec<_> = fs::read_dir(dir.join("out")).expect("a signal leaves it").collect();
-        assert!(left.is_empty(), "{left:?}");
+        assert!(left.is_empty(), "{arguments:?}: {left:?}");
     }
     // What SIGKILL leaves goes with the next build.
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ociseed"))
-        .args(["build", "spec.toml", "--out", "out", "--no-cache"])
-        .current_dir(&dir)
-        .spawn()
-        .expect("ociseed runs");
-    while fs::read_dir(dir.join("out")).map_or(0, Iterator::count) == 0 {}
+    let mut child = begin(build);
     std::thread::sleep(std::time::Duration::from_millis(50));
     child.kill().expect("can be killed");
     child.wait().expect("ends");
-    assert_ne!(fs::read_dir(dir.join("out")).expect("read").count(), 0);
+    assert_ne!(hidden(), 0);
     fs::write(dir.join("spec.toml"), "[layer.a]\nadd = [{ text = \"x\", to = \"/n\" }]\n").expect("written");
     good(&dir, &["build", "spec.toml", "--out", "out"]);
     assert!(

@@ -12,7 +12,7 @@ use crate::blobs::Blobs;
 use crate::context::cancellation;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
-use crate::output::OutDir;
+use crate::output::{OutDir, write_document};
 use crate::scratch::Scratch;
 use crate::step::{read_image, read_params, seed};
 
@@ -48,5 +48,5 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
         Some(path) => writer.write_described().map(|metadata| Some((path, metadata))),
     }?;
     stage.commit(&name, &out, &name, true)?;
-    metadata.map_or(Ok(()), |(path, metadata)| stage.write_document(path, &json::encode(&metadata)))
+    metadata.map_or(Ok(()), |(path, metadata)| write_document(path, &json::encode(&metadata)))
 }

@@ -3,7 +3,6 @@
 mod find;
 mod tree;
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -20,7 +19,7 @@ use crate::args::StepArgs;
 use crate::context::cancellation;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
-use crate::output::{OutDir, write_failure};
+use crate::output::{OutDir, write_document, write_failure, write_output};
 use crate::scratch::Scratch;
 use crate::step::read_params;
 use crate::step::write::read_failure;
@@ -35,33 +34,15 @@ pub(crate) fn run(args: &StepArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("layer.set[{index}]: {error}")));
     }
     let inputs = Inputs::of_step(&params.inputs, &args.step.inputs, &params)?;
-    let (out, name) = OutDir::of_output(&args.step.out)?;
-    let stage = out.stage()?;
+    let (out, _) = OutDir::of_output(&args.step.out)?;
     let find_layer = |key: &Key, place: &str| inputs.find(key.as_str(), place);
     let sources = Sources { inputs: &inputs, layer: &find_layer, stamps: Stamps::Drop };
     let found = find(&params.layer, &sources, "layer")?;
-    let layer = tree(&params.layer, found, &Scratch::new(stage.out()), "layer")?;
-    let cancellation = cancellation();
-    let metadata = write_in(&layer, &params.layer, &stage.out(), &name, &|_| cancellation.check())?;
-    stage.commit(&name, &out, &name, true)?;
-    match &args.metadata {
-        None => Ok(()),
-        Some(path) => stage.write_document(path, &json::encode(&metadata)),
-    }
-}
-
-/// Writes the blob of a layer into a directory of a stage; `progress` is told how many more bytes of its tar are
-/// done, and fails where nobody wants them any more.
-pub(crate) fn write_in(
-    layer: &LayerTree,
-    spec: &LayerSpec,
-    out: &OutDir,
-    name: &OsStr,
-    progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
-) -> Result<LayerMetadata, Failure> {
-    let path = out.shown(name);
-    let metadata = out.write_file(name, |writer| write_blob(layer, spec, &path, progress, writer))?;
-    Ok(LayerMetadata { packages: layer.packages.clone(), ..metadata })
+    let layer = tree(&params.layer, found, &Scratch::new(out), "layer")?;
+    let (path, cancellation) = (&args.step.out, cancellation());
+    let progress = |_| cancellation.check();
+    let metadata = write_output(path, |writer| write_blob(&layer, &params.layer, path, &progress, writer))?;
+    args.metadata.as_deref().map_or(Ok(()), |path| write_document(path, &json::encode(&metadata)))
 }
 
 /// How many threads may compress: as many as the pool has that this runs in. Outside of one rayon would start its own to say so.
@@ -75,15 +56,19 @@ fn threads() -> u32 {
     u32::try_from(threads).unwrap_or(u32::MAX)
 }
 
-fn write_blob(
+/// Writes the blob of a layer, which messages call `path`; `progress` is told how many more bytes of its tar are done, and fails where
+/// nobody wants them any more.
+pub(crate) fn write_blob(
     layer: &LayerTree,
     spec: &LayerSpec,
     path: &Path,
     progress: &(dyn Fn(u64) -> io::Result<()> + Sync),
     out: &mut dyn Write,
 ) -> Result<LayerMetadata, Failure> {
-    write_layer(&layer.tree, spec.compression, threads(), progress, out).map_err(|error| match error {
+    let metadata = write_layer(&layer.tree, spec.compression, threads(), progress, out);
+    let metadata = metadata.map_err(|error| match error {
         LayerError::Content(error) => read_failure(path, error),
         LayerError::Compress(error) => write_failure(path, &error),
-    })
+    })?;
+    Ok(LayerMetadata { packages: layer.packages.clone(), ..metadata })
 }
