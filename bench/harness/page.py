@@ -45,7 +45,7 @@ def write(results, order):
     for name, series in results["series"].items():
         parts.append(_series(name, series))
     PAGE.write_text("\n".join(parts))
-    kept.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    kept.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _surroundings(results):
