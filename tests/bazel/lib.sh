@@ -52,11 +52,19 @@ case_actions=(OciLayer=8 OciImage=7 OciIndex=2 OciImport=4 OciBundle=5 OciSeed=4
 
 say() { printf '%s\n' "$*"; }
 
-# check NAME COMMAND...: runs a check and counts it; what a failed one said is shown.
+# check NAME COMMAND...: runs a check and counts it; what a failed one said is shown. It passes when every command in it does: with
+# `if COMMAND` bash would go on after one that failed. What it sets is gone afterwards.
 check() {
-    local name=$1
+    local name=$1 status
     shift
-    if "$@" >"$log" 2>&1; then
+    set +e
+    (
+        set -e
+        "$@"
+    ) >"$log" 2>&1
+    status=$?
+    set -e
+    if ((status == 0)); then
         say "ok: $mode: $name"
         grep '^    ' "$log" || true
         passed=$((passed + 1))
