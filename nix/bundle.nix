@@ -1,4 +1,4 @@
-# `bundle`: images with names, as an image layout or as a tar of one, for other tools.
+# `bundle`: images and indexes with names, as an image layout or as a tar of one, for other tools.
 {
   step,
   stored,
@@ -8,35 +8,50 @@
 {
   # The bundle's name; no byte of the bundle depends on it.
   name,
-  # `"layout"` (a directory) or `"oci-archive"` (a tar).
+  # `"layout"` (a directory), `"oci-archive"` (a tar) or `"docker-archive"` (a tar for `docker load`).
   format,
   # What `image` made, by full name: `{ "docker.io/library/web:1" = web; }`.
-  images,
+  images ? { },
+  # What `index` made, by full name.
+  indexes ? { },
+  # Whether manifests that refer to an image of the bundle are carried along from where it is imported; true unless said.
+  referrers ? null,
 }:
 
 let
   key = values.key "bundle: name" name;
-  names = builtins.attrNames images;
-  all = map (
-    reference: values.made "bundle `${key}`: images.\"${reference}\"" "image" images.${reference}
-  ) names;
-  contents = stored all;
+  made =
+    attribute: kind: set:
+    map (
+      reference: values.made "bundle `${key}`: ${attribute}.\"${reference}\"" kind set.${reference}
+    ) (builtins.attrNames set);
+  contents = stored (made "images" "image" images ++ made "indexes" "index" indexes);
+  named =
+    set: first:
+    builtins.listToAttrs (
+      values.indexed (index: reference: {
+        name = reference;
+        value = contents.record (first + index);
+      }) (builtins.attrNames set)
+    );
 in
 step {
   step = "bundle";
-  name = if format == "oci-archive" then "${key}.tar" else key;
-  inherit (contents) inputs;
+  name = if format == "layout" then key else "${key}.tar";
+  inputs = contents.records // contents.blobInputs;
   params = {
     inherit (contents) blobs;
-    bundle = {
-      inherit format;
-      images = builtins.listToAttrs (
-        values.indexed (index: reference: {
-          name = reference;
-          value = contents.record index;
-        }) names
+    bundle =
+      values.given { inherit format referrers; }
+      // (if images == { } then { } else { images = named images 0; })
+      // (
+        if indexes == { } then
+          { }
+        else
+          {
+            indexes = named indexes (builtins.length (builtins.attrNames images));
+          }
       );
-    };
   };
 }
 // {

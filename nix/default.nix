@@ -1,4 +1,4 @@
-# Container images, bundles and seeds as plain derivations around one static
+# Container images, and what an OS image is stocked with, as plain derivations around one static
 # program: no nixpkgs, no shell, nothing from the network.
 #
 #   ociseed = import ./nix { ociseed = ./path/to/ociseed; };
@@ -20,14 +20,30 @@ let
   values = import ./values.nix;
   step = import ./step.nix { inherit ociseed system values; };
   stored = import ./stored.nix { inherit values; };
+  base-of = import ./base.nix { inherit values; };
 in
-{
+rec {
   # A layer: outputs `out` (the blob) and `metadata`.
   layer = import ./layer.nix { inherit step values; };
   # An image record; made from metadata, so no layer's blob is read.
-  image = import ./image.nix { inherit step values; };
-  # Images with names, as an image layout or an oci-archive.
+  image = import ./image.nix { inherit base-of step values; };
+  # An image that something else made, as it is.
+  importImage = import ./import-image.nix { inherit image values; };
+  # An index record: images for several platforms, or an index that something else made.
+  index = import ./index.nix {
+    inherit
+      base-of
+      step
+      stored
+      values
+      ;
+  };
+  # Images and indexes with names, as an image layout or a tar of one.
   bundle = import ./bundle.nix { inherit step stored values; };
   # Images with names, namespaces and classes for an OS image: outputs `out` (the host form) and `lock`.
   seed = import ./seed.nix { inherit step stored values; };
+  # A seed arranged for one engine.
+  store = import ./store.nix { inherit step values; };
+  # A seed, store, image or layer as a file system, tar or cpio archive: outputs `out` and `metadata`.
+  disk = import ./disk.nix { inherit step stored values; };
 }

@@ -1,11 +1,15 @@
 # `image`: layers over a base or over nothing, and how they run, as an image record.
-{ step, values }:
+{
+  base-of,
+  step,
+  values,
+}:
 
 {
   # The image's name; no byte of the image depends on it.
   name,
-  # The image below: `{ layout = DIR; reference = NAME; }`, a path or a
-  # derivation that is an OCI image layout and the name or digest in its index.
+  # The image below: `{ layout = DIR; }` or `{ archive = TAR; }`, a path or a derivation's output, with `reference` where
+  # there are several images in it, or `{ image = IMAGE; }`, what `image` or `importImage` made.
   base ? null,
   # `os/architecture[/variant]`; the base's, or linux/amd64, unless said.
   platform ? null,
@@ -27,23 +31,27 @@
   volumes ? null,
   # The signal that asks the program to stop, as `SIGQUIT`.
   stop-signal ? null,
+  # Annotations of the manifest: a set; each name replaces the base's.
+  annotations ? null,
+  # Who made it, and when, as `2026-01-31T12:00:00Z`; the epoch unless said.
+  author ? null,
+  created ? null,
+  # What the history says of each layer: a list of sets of `created-by`, `comment`, `author`.
+  history ? null,
+  # `"oci"` turns Docker's media types of the base into OCI's; `"keep"` unless said.
+  media-types ? null,
 }:
 
 let
   key = values.key "image: name" name;
   what = "image `${key}`";
 
-  below = values.indexed (
+  above = values.indexed (
     index: layer: values.made "${what}: layers[${toString index}]" "layer" layer
   ) layers;
   layerInput = index: "layer-${toString index}";
 
-  under =
-    if base == null || (builtins.isAttrs base && base ? layout) then
-      base
-    else
-      values.fail "${what}: base" "expected a set with `layout`, found ${values.show base}";
-  layout = values.storePath "${what}: base.layout" "layout" under.layout;
+  under = base-of "${what}: base" [ "layout" "archive" "image" ] base;
 in
 step {
   step = "image";
@@ -53,9 +61,9 @@ step {
       values.indexed (index: layer: {
         name = layerInput index;
         value = layer.metadata;
-      }) below
+      }) above
     )
-    // (if under == null then { } else { base = layout; });
+    // under.inputs;
   params.image =
     values.given {
       inherit
@@ -69,16 +77,23 @@ step {
         exposed-ports
         volumes
         stop-signal
+        annotations
+        author
+        created
+        history
+        media-types
         ;
-      base = if under == null then null else under // { layout = "base"; };
     }
+    // under.params
     // {
-      layers = values.indexed (index: _: layerInput index) below;
+      layers = values.indexed (index: _: layerInput index) above;
     };
 }
 // {
   ociseed-kind = "image";
+  # What its archive is called in a preseed directory, unless a seed says otherwise.
+  file = key;
   # Where the image's blobs are, for whoever puts it into a bundle or a seed.
-  layers = below;
-  layout = if under == null then null else layout;
+  layers = under.layers ++ above;
+  inherit (under) sources;
 }

@@ -6,7 +6,7 @@
 }:
 
 {
-  # Which step: `layer`, `image`, `bundle` or `seed`.
+  # Which step of docs/format.md.
   step,
   # The name in the store.
   name,

@@ -1,4 +1,4 @@
-# What `bundle` and `seed` read of a list of images: their records, and all blobs of their layers.
+# What steps read of a list of images and indexes: their records, and all blobs of their layers.
 { values }:
 
 images:
@@ -7,17 +7,17 @@ let
   # One of each, however many images share it. The order is that of store
   # paths, and no byte of the output depends on it.
   unique =
-    list:
+    path: list:
     builtins.attrValues (
       builtins.listToAttrs (
         map (value: {
-          name = builtins.unsafeDiscardStringContext "${value}";
+          name = builtins.unsafeDiscardStringContext "${path value}";
           inherit value;
         }) list
       )
     );
-  layers = unique (builtins.concatMap (image: image.layers) images);
-  layouts = unique (builtins.filter (layout: layout != null) (map (image: image.layout) images));
+  layers = unique (layer: layer) (builtins.concatMap (image: image.layers) images);
+  sources = unique (source: source.path) (builtins.concatMap (image: image.sources) images);
 
   numbered =
     prefix: paths:
@@ -32,12 +32,14 @@ in
   # The name of the input that is the record of image number `index`.
   record = index: "image-${toString index}";
 
-  # All of it, by the names that `record` and `blobs` have.
-  inputs =
-    numbered "image" images
-    // numbered "layer" layers
+  # The records, by the names that `record` has.
+  records = numbered "image" images;
+
+  # The rest, by the names that `blobs` has.
+  blobInputs =
+    numbered "layer" layers
     // numbered "metadata" (map (layer: layer.metadata) layers)
-    // numbered "layout" layouts;
+    // numbered "source" (map (source: source.path) sources);
 
   # The step's parameter of that name.
   blobs =
@@ -45,5 +47,5 @@ in
       layer = "layer-${toString index}";
       metadata = "metadata-${toString index}";
     }) layers
-    ++ values.indexed (index: _: { layout = "layout-${toString index}"; }) layouts;
+    ++ values.indexed (index: source: { ${source.kind} = "source-${toString index}"; }) sources;
 }

@@ -5,7 +5,7 @@ rec {
   # Ends the evaluation with a message.
   fail = what: message: throw "ociseed: ${what}: ${message}";
 
-  # Checks the name of a layer, image, bundle or seed.
+  # Checks the name of what a function makes.
   key =
     what: value:
     if builtins.isString value && builtins.match "[a-z0-9][a-z0-9._-]*" value != null then
@@ -43,6 +43,9 @@ rec {
     builtins.removeAttrs arguments (
       builtins.filter (name: arguments.${name} == null) (builtins.attrNames arguments)
     );
+
+  # Returns a value, or another one where it was not given.
+  default = other: value: if value == null then other else value;
 
   # Makes `f index item` of every item of a list.
   indexed =

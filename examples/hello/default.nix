@@ -53,9 +53,23 @@ let
     exposed-ports = [ "8080/tcp" ];
     labels."org.opencontainers.image.title" = "hello";
   };
+
+  seed = build.seed {
+    name = "appliance";
+    stores = [ "archives" ];
+    image = [
+      {
+        inherit image;
+        name = "docker.io/library/hello:1";
+        namespaces = [ "k8s.io" ];
+        class = "critical";
+        pin = true;
+      }
+    ];
+  };
 in
 {
-  inherit layer image;
+  inherit layer image seed;
 
   bundle = build.bundle {
     name = "hello";
@@ -69,16 +83,17 @@ in
     inherit images;
   };
 
-  seed = build.seed {
+  preseed = build.store {
+    name = "preseed";
+    engine = "archives";
+    inherit seed;
+  };
+
+  # The same seed with its layer unpacked, as a file system for a partition of the OS image.
+  disk = build.disk {
     name = "appliance";
-    image = [
-      {
-        inherit image;
-        name = "docker.io/library/hello:1";
-        namespaces = [ "k8s.io" ];
-        class = "critical";
-        pin = true;
-      }
-    ];
+    medium = "erofs";
+    label = "ociseed";
+    inherit seed;
   };
 }

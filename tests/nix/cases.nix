@@ -3,6 +3,8 @@
   # The builder and the examples' server, as for examples/hello.
   ociseed,
   server,
+  # A Debian package.
+  deb,
 }:
 
 let
@@ -123,6 +125,191 @@ rec {
         ];
       }
     ];
+  };
+
+  # Of an archive, a package and another layer, changed by rules.
+  packed = build.layer {
+    name = "packed";
+    compression = "gzip";
+    add = [
+      {
+        tar = hello.layer;
+        include = [ "srv" ];
+        strip = 1;
+        to = "/page";
+      }
+      {
+        deb = [ deb ];
+        exclude = [ "left-out" ];
+      }
+      { layer = plain; }
+      { whiteout = "/gone"; }
+    ];
+    set = [
+      {
+        path = "text";
+        mode = "0600";
+        owner = "1:2";
+      }
+    ];
+  };
+
+  alone = build.layer {
+    name = "alone";
+    compression.gzip = 12;
+    add = [
+      {
+        inherit deb;
+        status = false;
+      }
+    ];
+  };
+
+  imported = build.importImage {
+    name = "imported";
+    archive = hello.bundle;
+    reference = "docker.io/library/hello:1";
+  };
+
+  over-imported = build.image {
+    name = "over-imported";
+    base.image = imported;
+    layers = [
+      packed
+      tree
+    ];
+    annotations."org.example.a" = "b";
+    author = "nobody";
+    created = "2026-01-31T12:00:00Z";
+    history = [
+      { created-by = "one"; }
+      { comment = "two"; }
+    ];
+    media-types = "oci";
+  };
+
+  platforms = build.index {
+    name = "platforms";
+    images = [
+      over
+      scratch
+    ];
+    annotations."org.example.a" = "b";
+  };
+
+  both = build.bundle {
+    name = "both";
+    format = "layout";
+    images."example.org/imported:1" = over-imported;
+    indexes."example.org/platforms:1" = platforms;
+  };
+
+  imported-index = build.index {
+    name = "imported-index";
+    base = {
+      layout = both;
+      reference = "example.org/platforms:1";
+    };
+  };
+
+  gzipped = build.image {
+    name = "gzipped";
+    layers = [
+      packed
+      alone
+    ];
+  };
+
+  docker = build.bundle {
+    name = "docker";
+    format = "docker-archive";
+    images."example.org/gzipped:1" = gzipped;
+  };
+
+  again = build.bundle {
+    name = "again";
+    format = "oci-archive";
+    indexes."example.org/again:1" = imported-index;
+    referrers = false;
+  };
+
+  stocked = build.seed {
+    name = "stocked";
+    stores = [
+      "archives"
+      "containerd"
+    ];
+    blobs = "metadata";
+    archives = {
+      form = "directory";
+      root = "/preseed";
+    };
+    containerd = {
+      root = "/data/containerd";
+      version = "2.1";
+    };
+    image = [
+      {
+        image = over-imported;
+        name = "example.org/imported:1";
+        file = "page";
+      }
+      {
+        image = over;
+        name = "example.org/over:1";
+      }
+    ];
+  };
+
+  preseed = build.store {
+    name = "preseed";
+    engine = "archives";
+    seed = stocked;
+  };
+
+  tars = build.store {
+    name = "tars";
+    engine = "archives";
+    inherit seed;
+  };
+
+  root = build.store {
+    name = "root";
+    engine = "containerd";
+    seed = stocked;
+  };
+
+  seed-disk = build.disk {
+    name = "seed-disk";
+    medium = "erofs";
+    seed = stocked;
+    compression.lz4 = 9;
+    label = "ociseed";
+    uuid = "8d3a1c52-3c6f-4d8e-9b1a-0c2f4e6a8b0d";
+  };
+
+  store-disk = build.disk {
+    name = "store-disk";
+    medium = "tar";
+    store = root;
+  };
+
+  archives-disk = build.disk {
+    name = "archives-disk";
+    medium = "cpio";
+    store = preseed;
+  };
+
+  image-disk = build.disk {
+    name = "image-disk";
+    medium = "tar";
+    image = over-imported;
+  };
+
+  layer-disk = build.disk {
+    name = "layer-disk";
+    medium = "erofs";
+    layer = tree;
   };
 
   # An uncompressed blob in which two store paths stand: one of a build input,
