@@ -28,6 +28,14 @@ class Root(unittest.TestCase):
         self.assertEqual(types["/"], "overlay")
         self.assertNotIn(types["/scratch"], ("overlay", "tmpfs"))
 
+    def test_reading_scratch_writes_nothing(self):
+        path = rig.scratch_directory() / "file"
+        path.write_text("x")
+        # Written later than read, so the time of the read would count.
+        os.utime(path, (1, 2))
+        path.read_text()
+        self.assertEqual(path.stat().st_atime, 1)
+
     def test_user_namespaces_with_a_proc_of_their_own_work(self):
         # What the sandboxes of Bazel and Nix need; in a chroot it fails.
         command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc", "id", "-u"]
