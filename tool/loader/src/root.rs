@@ -124,15 +124,15 @@ impl EngineRoot {
     }
 }
 
-/// Looks at a path without following it.
+/// Looks at a path without following it. The engine may take away what is there meanwhile.
 pub(crate) fn look(place: &Path) -> io::Result<Lies> {
-    match fs::symlink_metadata(place) {
-        Ok(metadata) if metadata.is_symlink() => {
-            fs::read_link(place).map(|target| Lies::Link(target.as_os_str().as_bytes().to_vec()))
-        }
-        Ok(metadata) => Ok(Lies::Own(metadata.len())),
+    let looked = fs::symlink_metadata(place).and_then(|metadata| match metadata.is_symlink() {
+        true => fs::read_link(place).map(|target| Lies::Link(target.as_os_str().as_bytes().to_vec())),
+        false => Ok(Lies::Own(metadata.len())),
+    });
+    match looked {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lies::Nothing),
-        Err(error) => Err(error),
+        looked => looked,
     }
 }
 
@@ -186,6 +186,30 @@ mod tests {
         fs::write(&place, "four").expect("written");
         assert_eq!(root.blob(&digest).expect("looked"), Lies::Own(4));
         assert_eq!(fs::read_dir(&top).expect("read").count(), 2, "nothing temporary stays");
+        fs::remove_dir_all(&top).expect("removed");
+    }
+
+    #[test]
+    fn what_goes_while_it_is_looked_at_is_not_there() {
+        let (top, root) = scratch("goes");
+        let digest = Digest::of(b"");
+        let place = root.blobs().join(digest.hex());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // As garbage collection does, and a run that links it again.
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    symlink("right", &place).expect("made");
+                    fs::remove_file(&place).expect("removed");
+                }
+            });
+            let looked: Vec<_> = (0..20_000).map(|_| root.blob(&digest)).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            for lies in looked {
+                let lies = lies.expect("looked");
+                assert!(matches!(lies, Lies::Nothing | Lies::Link(_)), "{lies:?}");
+            }
+        });
         fs::remove_dir_all(&top).expect("removed");
     }
 
