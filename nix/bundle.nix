@@ -38,7 +38,7 @@ in
 step {
   step = "bundle";
   name = if format == "layout" then key else "${key}.tar";
-  inputs = contents.records // contents.blobInputs;
+  inherit (contents) inputs;
   params = {
     inherit (contents) blobs;
     bundle =

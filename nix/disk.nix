@@ -44,8 +44,7 @@ let
   of = {
     seed = {
       disk = "seed";
-      inputs = made.contents.records // made.contents.blobInputs;
-      inherit (made.contents) blobs;
+      inherit (made.contents) blobs inputs;
       params.seed = made.table;
     };
     store = {
@@ -55,8 +54,7 @@ let
     };
     image = {
       disk = of-image.record 0;
-      inputs = of-image.records // of-image.blobInputs;
-      inherit (of-image) blobs;
+      inherit (of-image) blobs inputs;
       params = { };
     };
     layer = {

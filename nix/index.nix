@@ -23,7 +23,7 @@ let
   what = "index `${key}`";
   all = values.indexed (
     index: image: values.made "${what}: images[${toString index}]" "image" image
-  ) (values.default [ ] images);
+  ) (if images == null then [ ] else images);
   contents = stored all;
   under = base-of "${what}: base" [ "layout" "archive" ] base;
 in

@@ -47,7 +47,7 @@ step {
   step = "seed";
   name = key;
   metadata = "lock";
-  inputs = contents.records // contents.blobInputs;
+  inherit (contents) inputs;
   params = {
     inherit (contents) blobs;
     seed = table;

@@ -14,10 +14,10 @@
 let
   key = values.key "store: name" name;
   of = values.made "store `${key}`: seed" "seed" seed;
-  directory = engine == "archives" && (values.default { } (of.table.archives or null)).form or "tar" == "directory";
+  directory = engine == "archives" && of.table.archives.form or "tar" == "directory";
   # The store `containerd` has no blobs of its own.
   blobs = if engine == "containerd" then [ ] else of.contents.blobs;
-  inputs = of.contents.records // (if engine == "containerd" then { } else of.contents.blobInputs);
+  inputs = if engine == "containerd" then of.contents.records else of.contents.inputs;
 in
 step {
   step = "store";

@@ -28,16 +28,17 @@ let
       }) paths
     );
 in
-{
+rec {
   # The name of the input that is the record of image number `index`.
   record = index: "image-${toString index}";
 
   # The records, by the names that `record` has.
   records = numbered "image" images;
 
-  # The rest, by the names that `blobs` has.
-  blobInputs =
-    numbered "layer" layers
+  # All of it, by the names that `record` and `blobs` have.
+  inputs =
+    records
+    // numbered "layer" layers
     // numbered "metadata" (map (layer: layer.metadata) layers)
     // numbered "source" (map (source: source.path) sources);
 

@@ -44,9 +44,6 @@ rec {
       builtins.filter (name: arguments.${name} == null) (builtins.attrNames arguments)
     );
 
-  # Returns a value, or another one where it was not given.
-  default = other: value: if value == null then other else value;
-
   # Makes `f index item` of every item of a list.
   indexed =
     f: list: builtins.genList (index: f index (builtins.elemAt list index)) (builtins.length list);
