@@ -185,7 +185,7 @@ impl OutDir {
     }
 
     fn too_many(&self) -> Failure {
-        Failure::new(format!("`{}`: too much hidden in it is ours", shown_path(&self.path)))
+        Failure::new(format!("`{}`: too many hidden outputs of ours", shown_path(&self.path)))
     }
 
     /// Returns where a path in it is, for whoever has another working directory.

@@ -1,4 +1,4 @@
-//! Hidden directories that killed processes left: they go with the next build, those of living ones stay.
+//! Hidden directories and files that killed processes left: they go with the next one, those of living ones stay.
 
 use std::fs::{self, File};
 use std::path::Path;
