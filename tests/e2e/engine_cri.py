@@ -2,7 +2,7 @@
 
     with engine_cri.Node() as containerd:
         cri = engine_cri.Cri(containerd)
-        containerd.load(engine_cri.pause_archive(directory))
+        cri.load(engine_cri.pause_archive(directory))
         with cri.pod() as pod:
             container = cri.create_container(pod, "docker.io/library/web:1", ["/bin/sleep", "1000"])
             cri.start(container)
@@ -214,6 +214,21 @@ class Cri:
         """The image that a name, an id or a digest means; None if there is none."""
         image = self.call("ImageStatus", image={"image": name})["image"]
         return image and Image(**image)
+
+    def load(self, path):
+        """Imports an archive and waits until pods can be made of what it brought."""
+        self.wait_for_images(*self.engine.load(path))
+
+    def wait_for_images(self, *names, timeout=20):
+        """Waits until images are known by all these names: CRI hears by events, later, of what others did.
+
+        What is asked of it before is answered as if it had not been done: a removal by a name finds nothing to remove.
+        """
+        deadline = time.monotonic() + timeout
+        while unknown := [name for name in names if self.image_status(name) is None]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self}: unknown after {timeout} s: {unknown}")
+            time.sleep(0.002)
 
     def remove_image(self, name):
         """Removes the image that a name means with all its names; one that is not there is no error."""

@@ -30,7 +30,7 @@ class Pods(unittest.TestCase):
         cls.layers = layers()
         cls.files = probe_image.image_files(IMAGE, cls.layers, ("oci",), command=[probe.PROBE, "/etc"])
         for archive in (engine_cri.pause_archive(cls.directory), cls.archive()):
-            cls.containerd.load(archive)
+            cls.cri.load(archive)
 
     @classmethod
     def archive(cls):
@@ -130,7 +130,8 @@ class Pods(unittest.TestCase):
     def test_removal_takes_every_name_away(self):
         other = "docker.io/library/other:1"
         self.containerd.ctr("images", "tag", IMAGE, other)
-        self.addCleanup(self.containerd.load, self.directory / "torture.tar")
+        self.addCleanup(self.cri.load, self.directory / "torture.tar")
+        self.cri.wait_for_images(other)
         self.cri.remove_image(other)
         self.assertIsNone(self.cri.image_status(IMAGE))
         self.assertEqual(self.containerd.images().keys() & {IMAGE, other}, set())

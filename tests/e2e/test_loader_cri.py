@@ -35,7 +35,7 @@ class Beside(LoaderCase):
 
     def assert_known(self, one):
         """CRI finds an image by each of its names, and as what it is."""
-        wait_until(lambda: self.cri.image_status(one.name))
+        self.cri.wait_for_images(*one.records)
         found = self.cri.image_status(one.config.digest)
         self.assertEqual(sorted(found.repo_tags), one.names)
         self.assertEqual((found.id, found.repo_digests), (one.config.digest, [one.by_digest]))
@@ -95,7 +95,7 @@ class Beside(LoaderCase):
             with self.subTest(restart=restart):
                 if restart:
                     self.engine.restart()
-                wait_until(lambda: self.cri.image_status(plain.name))
+                self.cri.wait_for_images(compressed.name, plain.name)
                 found = self.cri.image_status(compressed.config.digest)
                 self.assertEqual(sorted(found.repo_tags), [compressed.name, plain.name])
                 self.assertEqual(self.engine.images()[compressed.config.digest].digest, compressed.digest)

@@ -172,7 +172,7 @@ class Cri:
         self.write([pause])
         self.load()
         cri = engine_cri.Cri(self.engine)
-        wait_until(lambda: cri.image_status(PAUSE))
+        cri.wait_for_images(*pause.records)
         # 1.6 says of no image that it is pinned.
         pinned = "pinned" if cri.image_status(PAUSE).pinned else "not pinned for CRI"
         self.engine.collect_garbage()
@@ -180,7 +180,7 @@ class Cri:
         cri.remove_image(PAUSE)
         removed = "removed" if not self.engine.images() else "still there"
         run = self.load(expect=None)
-        wait_until(lambda: cri.image_status(PAUSE))
+        cri.wait_for_images(*pause.records)
         self.observe("F-gc", pinned, stays, removed, f"exit {run.code}", run.outcome(PAUSE), *self.facts(pause))
 
     def test_every_name_finds_it(self):
@@ -188,7 +188,7 @@ class Cri:
         self.write([nginx])
         self.load()
         cri = engine_cri.Cri(self.engine)
-        wait_until(lambda: cri.image_status(NGINX))
+        cri.wait_for_images(*nginx.records)
         asked = ["nginx", "nginx:latest", "docker.io/library/nginx", NGINX, nginx.by_digest, nginx.config.digest]
         asked.append(f"nginx@{nginx.digest}")
         found = [name for name in asked if getattr(cri.image_status(name), "id", None) == nginx.config.digest]

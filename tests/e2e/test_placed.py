@@ -19,7 +19,6 @@ import test_probe
 import test_torture
 import test_unpacked
 from images_examples import DEBIAN, HELLO, NGINX
-from loader_case import wait_until
 
 TORTURE, DEEP, FOREIGN = (f"docker.io/library/{name}:1" for name in ("torture", "deep", "foreign"))
 # Torture is for a namespace of somebody else, too, which shares its layers.
@@ -240,7 +239,7 @@ class Whole(Case):
 
     def remove_foreign(self):
         # By CRI, which keeps a record of its own of it.
-        wait_until(lambda: self.cri.image_status(FOREIGN))
+        self.cri.wait_for_images(FOREIGN)
         self.cri.remove_image(FOREIGN)
         self.assertEqual(self.containerd.images().get(FOREIGN), None)
         self.containerd.collect_garbage()

@@ -301,9 +301,9 @@ class Wrong(UncleanCase):
     def test_pods_run_after_it(self):
         """An engine that starts with wrong links lists no such image, and has to be told that they are right again."""
         cri = engine_cri.Cri(self.engine)
-        self.engine.load(engine_cri.pause_archive(self.directory))
+        cri.load(engine_cri.pause_archive(self.directory))
         self.load()
-        wait_until(lambda: cri.image_status(self.web.name))
+        cri.wait_for_images(*self.web.records)
         self.engine.stop()
         for blob in (self.web.config, self.web.manifest):
             (self.engine.root / CONTENT / blob.digest[7:]).unlink()
@@ -320,7 +320,7 @@ class Wrong(UncleanCase):
         self.addCleanup(events.kill)
         wait_until(lambda: self.hears(said))
         self.assertEqual(self.load().outcome(self.web.name), "repaired")
-        wait_until(lambda: cri.image_status(self.web.name))
+        cri.wait_for_images(*self.web.records)
         for name in self.web.records:
             wait_until(lambda name=name: self.is_said(said, name))
         files = image_files(self.web)

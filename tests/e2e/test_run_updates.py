@@ -389,7 +389,7 @@ class Placed(Case):
         self.assertEqual(self.aliases(), {self.media["b"].seed_id[7:23]})
         self.assert_linked(b)
         cri = engine_cri.Cri(self.engine)
-        wait_until(lambda: all(cri.image_status(one.name) for one in b))
+        cri.wait_for_images(*(name for one in b for name in one.records))
         self.assertEqual({image.id for image in cri.images().values()}, {one.config.digest for one in b})
         # Nothing is different after one more boot.
         self.reboot("b")

@@ -8,7 +8,7 @@ import engine_cri
 import loader_seed as seed
 from engine_cri import FOREVER, PAUSE
 from link_case import CONTENT, RUN, LinkCase
-from loader_case import OWNER, PINNED, image, wait_until
+from loader_case import OWNER, PINNED, image
 
 FUTURE = "io.ociseed.future"
 
@@ -211,7 +211,7 @@ class Cri(LinkCase):
 
     def assert_known(self, cri, images):
         """CRI lists these images, each under its names and pinned as the seed says."""
-        wait_until(lambda: all(cri.image_status(one.name) for one in images))
+        cri.wait_for_images(*(name for one in images for name in one.records))
         found = {one.id: one for one in cri.images().values()}
         self.assertEqual(set(found), {one.config.digest for one in images})
         for one in images:

@@ -331,7 +331,7 @@ class Imported(Tests, Case):
     def engine(cls):
         containerd = cls.enterClassContext(engine_cri.Node())
         for archive in cls.archives.values():
-            containerd.load(archive)
+            engine_cri.Cri(containerd).load(archive)
         return containerd
 
 
