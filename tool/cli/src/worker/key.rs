@@ -45,7 +45,8 @@ impl<'a> Asked<'a> {
             Command::Disk(args) => described("disk", args),
             Command::Image(args) => plain("image", args),
             Command::Index(args) => plain("index", args),
-            Command::Bundle(args) => plain("bundle", args),
+            Command::Plan(args) => plain("plan", args),
+            Command::Bundle(args) => plain("bundle", &args.step),
             Command::Store(args) => plain("store", args),
             Command::Seed(args) => {
                 let out = args.out.as_deref().map(|path| ("--out", path));

@@ -1,5 +1,6 @@
 //! The step `layer`: from a layer's entries to its blob and metadata.
 
+mod closure;
 mod find;
 mod tree;
 
@@ -24,6 +25,7 @@ use crate::scratch::Scratch;
 use crate::step::read_params;
 use crate::step::write::read_failure;
 
+pub(crate) use closure::{read_graph, read_plan};
 pub(crate) use find::{Found, Sources, entry_of, find, look};
 pub(crate) use tree::{LayerTree, tree};
 
