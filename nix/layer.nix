@@ -42,7 +42,9 @@ let
     file = one;
     dir = one;
     tar = one;
-    deb = what: kind: input: value: (if builtins.isList value then many else one) what kind input value;
+    deb =
+      what: kind: input: value:
+      (if builtins.isList value then many else one) what kind input value;
     layer =
       what: kind: input: value:
       one what kind input (values.made what "layer" value);

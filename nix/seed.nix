@@ -39,7 +39,8 @@ let
     // {
       # The step knows names of inputs alone, so it is told that of the image.
       image = values.indexed (
-        index: entry: { inherit (builtins.elemAt all index) file; } // entry // { image = contents.record index; }
+        index: entry:
+        { inherit (builtins.elemAt all index) file; } // entry // { image = contents.record index; }
       ) image;
     };
 in

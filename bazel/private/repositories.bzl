@@ -75,7 +75,8 @@ _local = repository_rule(
 
 def _archive_impl(repository_ctx):
     attr = repository_ctx.attr
-    repository_ctx.download_and_extract(attr.urls, sha256 = attr.sha256)
+    # By position: the name of the last, what is stripped off paths, differs between versions of Bazel.
+    repository_ctx.download_and_extract(attr.urls, "", attr.sha256, "", "ociseed")
     for name in _PROGRAMS:
         if not repository_ctx.path("bin/" + name).exists:
             fail("ociseed: expected `bin/%s` in the archive for `%s`, found none\nhint: `release/archives` makes such archives" % (name, attr.platform))
