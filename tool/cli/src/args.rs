@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Build one layer (for build systems).
     #[command(after_help = help::LAYER)]
-    Layer(StepArgs),
+    Layer(LayerArgs),
     /// Make one image record from layer metadata (for build systems).
     #[command(after_help = help::IMAGE)]
     Image(OutOnlyArgs),
@@ -226,6 +226,15 @@ pub(crate) struct BundleArgs {
     pub(crate) step: OutOnlyArgs,
     #[command(flatten)]
     pub(crate) links: LinkArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LayerArgs {
+    #[command(flatten)]
+    pub(crate) step: StepArgs,
+    /// Layer metadata that the layer must have.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
 }
 
 /// How blobs get into a directory.

@@ -6,7 +6,7 @@ use ociseed_spec::params::PlanParams;
 use crate::args::OutOnlyArgs;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
-use crate::step::layer::{read_graph, read_plan};
+use crate::step::layer::{check, read_graph, read_plan};
 use crate::step::read_params;
 
 /// Runs `ociseed plan`.
@@ -18,6 +18,7 @@ pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("`plan`: {problem}")));
     }
     let graph = read_graph(&inputs, &spec.graph, "`plan.graph`")?;
+    check(&graph, &spec.disallow, spec.max_size, "`plan`")?;
     let previous = match &spec.previous {
         Some(word) => Some(read_plan(&inputs, word, "`plan.previous`")?),
         None => None,

@@ -181,6 +181,14 @@ fn what_a_closure_may_not_have_is_refused() {
     let stderr = fails("graph = \"graph.json\", disallow = [\"gcc-*\", \"libc-*\"]", 1);
     let way = format!("`{}` refers to `{}` refers to `{}`", app(), link(), library());
     assert!(stderr.contains("which `libc-*` disallows") && stderr.contains(&way), "{stderr}");
+    for (limit, message) in [("\"disallow\":[\"libc-*\"]", &*way), ("\"max-size\":599", "has 600 bytes")] {
+        let text = format!(
+            "{{\"version\":1,\"inputs\":{{\"g\":\"graph.json\"}},\"plan\":{{\"graph\":\"g\",{limit}}}}}"
+        );
+        let stderr = bad(&dir, &["plan", "--params-json", &text, "--out", "plan.json"], 1);
+        assert!(stderr.contains(message) && stderr.contains("error: `plan`: the closure has"), "{stderr}");
+        assert!(!dir.join("plan.json").exists());
+    }
     let stderr = fails("graph = \"graph.json\", max-size = 599", 1);
     assert!(stderr.contains("has 600 bytes, at most 599 are allowed"), "{stderr}");
     let stderr = fails("graph = \"graph.json\", paths = []", 2);

@@ -113,6 +113,12 @@ pub struct PlanSpec {
     /// An input that is the plan of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
+    /// Names that no path of the graph may have, with the hash or without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disallow: Vec<Pattern>,
+    /// The most bytes that the paths of the graph may have together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
 }
 
 impl PlanSpec {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ociseed_nix::{Graph, Limits, SCHEMA, database};
 use ociseed_spec::file::{Closure, Filter, Taken as Chosen};
-use ociseed_spec::{FileMode, LayerPlan, StorePathName, Timestamp, TreePath};
+use ociseed_spec::{FileMode, LayerPlan, Pattern, StorePathName, Timestamp, TreePath};
 use ociseed_tree::{Content, Entry, Node, Selection, Stamps, read_path};
 
 use super::find::{Taken, host_failure};
@@ -84,11 +84,7 @@ fn names(
             Failure::usage(format!("{place}: store paths of `{directory}` would be put into `{to}`"));
         return Err(failure.hint(format!("files name them by where they are: say `to = \"{directory}\"`")));
     }
-    graph.check(Limits { disallow, max_size }).map_err(|refused| {
-        let hint =
-            "what a program needs to be built may be left in what it prints; `nix why-depends` shows where";
-        Failure::because(place, &refused).hint(hint.to_owned())
-    })?;
+    check(&graph, disallow, max_size, place)?;
     let own: BTreeSet<StorePathName> = graph.own().cloned().collect();
     let Some((plan, part)) = part else { return Ok(own) };
     let plan = read_plan(inputs, plan, place)?;
@@ -99,6 +95,20 @@ fn names(
         return Err(failure.hint("`ociseed plan` makes one, with this as its `previous`".to_owned()));
     }
     Ok(plan.layers.into_iter().nth(*part as usize).unwrap_or_default())
+}
+
+/// Refuses what a closure may not have; `place` is who asks.
+pub(crate) fn check(
+    graph: &Graph,
+    disallow: &[Pattern],
+    max_size: Option<u64>,
+    place: &str,
+) -> Result<(), Failure> {
+    graph.check(Limits { disallow, max_size }).map_err(|refused| {
+        let hint =
+            "a program may name what it was built with; `nix why-depends --precise` shows in which file";
+        Failure::because(place, &refused).hint(hint.to_owned())
+    })
 }
 
 /// Reads a reference graph; `place` is who asks.
