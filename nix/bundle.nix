@@ -16,6 +16,8 @@
   indexes ? { },
   # Whether manifests that refer to an image of the bundle are carried along from where it is imported; true unless said.
   referrers ? null,
+  # Whether a layout has links to the blobs of its layers, which are in the store already, or copies; links unless said.
+  link ? true,
 }:
 
 let
@@ -39,6 +41,8 @@ step {
   step = "bundle";
   name = if format == "layout" then key else "${key}.tar";
   inherit (contents) inputs;
+  flags = if link && format == "layout" then [ "--link-blobs" ] else [ ];
+  referring = if link && format == "layout" then [ "out" ] else [ ];
   params = {
     inherit (contents) blobs;
     bundle =

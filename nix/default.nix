@@ -14,17 +14,36 @@
   ociseed,
   # Where the steps run. It reaches no output: an image says its own platform.
   system ? builtins.currentSystem,
+  # Whether outputs are addressed by their content (Nix's experimental feature
+  # `ca-derivations`): what is made anew and is the same builds nothing above it.
+  ca ? false,
 }:
 
 let
   values = import ./values.nix;
-  step = import ./step.nix { inherit ociseed system values; };
+  step = import ./step.nix {
+    inherit
+      ca
+      ociseed
+      system
+      values
+      ;
+  };
   stored = import ./stored.nix { inherit values; };
   base-of = import ./base.nix { inherit values; };
+  closure = import ./closure.nix { inherit values; };
 in
 rec {
   # A layer: outputs `out` (the blob) and `metadata`.
-  layer = import ./layer.nix { inherit step values; };
+  layer = import ./layer.nix { inherit closure step values; };
+  # Store paths with all that they refer to, as layers, bottom first: by lists, or spread by a policy.
+  closureLayers = import ./closure-layers.nix { inherit closurePlan layer values; };
+  # Which store paths of a closure share a layer: a file that the next version may be given as `previous`.
+  closurePlan = import ./closure-plan.nix { inherit closure step values; };
+  # Fails where a closure has what it may not have, or is too large.
+  closureCheck = import ./closure-check.nix { inherit closurePlan; };
+  # A layer by which a Nix in the image knows the store paths in it.
+  closureDatabase = import ./closure-database.nix { inherit layer; };
   # An image record; made from metadata, so no layer's blob is read.
   image = import ./image.nix { inherit base-of step values; };
   # An image that something else made, as it is.

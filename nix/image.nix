@@ -87,7 +87,11 @@ step {
     // under.params
     // {
       layers = values.indexed (index: _: layerInput index) above;
-    };
+    }
+    # How many layers a closure is spread over is not known before it is built.
+    // (
+      if builtins.any (layer: layer.may-be-empty or false) above then { empty-layers = "drop"; } else { }
+    );
 }
 // {
   ociseed-kind = "image";

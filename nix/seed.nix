@@ -18,6 +18,8 @@
   # Options of the stores: sets with the keys of a spec.
   archives ? null,
   containerd ? null,
+  # Whether it has links to the blobs of its layers, which are in the store already, or copies; links unless said.
+  link ? true,
 }:
 
 let
@@ -49,6 +51,8 @@ step {
   name = key;
   metadata = "lock";
   inherit (contents) inputs;
+  flags = if link then [ "--link-blobs" ] else [ ];
+  referring = if link then [ "out" ] else [ ];
   params = {
     inherit (contents) blobs;
     seed = table;

@@ -1,5 +1,6 @@
 # A step of a build as a derivation whose builder is the program itself.
 {
+  ca,
   ociseed,
   system,
   values,
@@ -16,6 +17,18 @@
   inputs ? { },
   # The output that `--metadata` writes, beside `out`.
   metadata ? null,
+  # Store paths whose closures the step gets as a reference graph, the input
+  # `graph`: `closure`, a list of them, and `below`. With it comes the input
+  # `store`.
+  graph ? null,
+  # Store paths that the step reads where they are, in the input `store`.
+  paths ? [ ],
+  # More arguments.
+  flags ? [ ],
+  # Outputs that keep store paths alive which they name.
+  referring ? [ ],
+  # The sha256 of a single output that is a file, as `sha256:` and 64 digits.
+  digest ? null,
 }:
 
 let
@@ -31,35 +44,78 @@ let
     "${name}=${inputs.${name}}"
   ];
   outputs = [ "out" ] ++ (if metadata == null then [ ] else [ metadata ]);
+  of-store = graph != null || paths != [ ];
 in
-derivation {
-  inherit name outputs system;
-  builder = values.storePath "ociseed" "ociseed" ociseed;
-  args = [
-    step
-    "--params"
-    file
-    "--out"
-    (placeholder "out")
-  ]
-  ++ (
-    if metadata == null then
-      [ ]
+derivation (
+  {
+    inherit name outputs system;
+    builder = values.storePath "ociseed" "ociseed" ociseed;
+    args = [
+      step
+      "--params"
+      file
+      "--out"
+      (placeholder "out")
+    ]
+    ++ (
+      if metadata == null then
+        [ ]
+      else
+        [
+          "--metadata"
+          (placeholder metadata)
+        ]
+    )
+    ++ builtins.concatMap input (builtins.attrNames inputs)
+    # Nix writes the graph there, among all else that a builder may want to know.
+    ++ (
+      if graph == null then
+        [ ]
+      else
+        [
+          "--input"
+          "graph=.attrs.json"
+        ]
+    )
+    ++ (
+      if of-store then
+        [
+          "--input"
+          "store=${builtins.storeDir}"
+        ]
+      else
+        [ ]
+    )
+    # A layout may be one of links into the store.
+  ++ [ "--follow-links" ]
+  ++ flags;
+    # An uncompressed tar names the store paths of what was put into it. They are
+    # for the target; here they would keep build inputs alive. The attribute
+    # needs structured attributes.
+    __structuredAttrs = true;
+    unsafeDiscardReferences = builtins.listToAttrs (
+      map (output: {
+        name = output;
+        value = !builtins.elem output referring;
+      }) outputs
+    );
+  }
+  // (if graph == null then { } else { exportReferencesGraph = graph; })
+  // (if paths == [ ] then { } else { inherit paths; })
+  // (
+    if digest != null then
+      {
+        outputHashMode = "flat";
+        outputHashAlgo = "sha256";
+        outputHash = builtins.substring 7 (-1) digest;
+      }
+    else if ca then
+      {
+        __contentAddressed = true;
+        outputHashMode = "recursive";
+        outputHashAlgo = "sha256";
+      }
     else
-      [
-        "--metadata"
-        (placeholder metadata)
-      ]
+      { }
   )
-  ++ builtins.concatMap input (builtins.attrNames inputs);
-  # An uncompressed tar names the store paths of what was put into it. They are
-  # for the target; here they would keep build inputs alive. The attribute
-  # needs structured attributes.
-  __structuredAttrs = true;
-  unsafeDiscardReferences = builtins.listToAttrs (
-    map (output: {
-      name = output;
-      value = true;
-    }) outputs
-  );
-}
+)

@@ -290,6 +290,9 @@ pub(crate) struct StepInputArgs {
     /// Which file is at PATH in the directory NAME; may be given many times.
     #[arg(long = "input-file", value_names = ["NAME/PATH", "FILE"], num_args = 2)]
     pub(crate) files: Vec<OsString>,
+    /// Read the files of image layouts wherever links lead.
+    #[arg(long)]
+    pub(crate) follow_links: bool,
 }
 
 /// Splits at the first `=`; what is behind it may be any bytes, as paths may.

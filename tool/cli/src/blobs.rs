@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use cap_std::fs::Dir;
 use ociseed_image::{Carried, Named};
 use ociseed_seed::carry;
 use ociseed_spec::Digest;
@@ -19,7 +20,7 @@ use ociseed_tree::{Content, Extent, FileRange, HostFile, ListedFile};
 
 use crate::failure::{Failure, chain};
 use crate::files::digest_of_stamps;
-use crate::inputs::{Directory, Inputs, Place};
+use crate::inputs::{self, Inputs, Place};
 use crate::step;
 
 /// Finds blobs by digest.
@@ -83,11 +84,7 @@ impl Opening {
         let (place, archive) = match &self.found {
             Found::Host(place, archive) => (place, *archive),
             Found::Listed(files, shown) => {
-                let file = |file: &ListedFile| {
-                    let at = PathBuf::from(OsStr::from_bytes(file.at.as_bytes()));
-                    (at, (Arc::clone(&file.dir), file.path.clone()))
-                };
-                let layout = ListedLayout::open(&files.iter().map(file).collect(), shown.clone());
+                let layout = ListedLayout::open(&by_path(files), shown.clone());
                 return Ok(Box::new(layout.map_err(layout_failure)?));
             }
         };
@@ -164,9 +161,9 @@ impl Blobs {
         let found = if archive {
             Found::Host(inputs.find(word, wanted_by)?, true)
         } else {
-            match inputs.find_directory(word, wanted_by)? {
-                Directory::Host(place) => Found::Host(place, false),
-                Directory::Listed(files) => Found::Listed(files.to_vec(), word.to_owned()),
+            match inputs.find_layout(word, wanted_by)? {
+                inputs::Layout::Host(place) => Found::Host(place, false),
+                inputs::Layout::Listed(files) => Found::Listed(files.into_owned(), word.to_owned()),
             }
         };
         let wanted_by = wanted_by.to_owned();
@@ -241,7 +238,9 @@ impl Blobs {
             }
             Some(BlobPlace::Bytes(bytes)) => Ok(Content::bytes(bytes)),
             None => {
-                let hint = "name its layer, layout or archive in `blobs`".to_owned();
+                let hint =
+                    "name its layer, layout or archive in `blobs`; `--follow-links` reads layouts of links"
+                        .to_owned();
                 Err(Failure::new(format!("blob {digest} is in none of the inputs")).hint(hint))
             }
         }
@@ -255,6 +254,15 @@ fn naming<'a>(base: &Base<'a>) -> Option<(String, &'a str, bool)> {
         Base::Archive(word) => Some((format!("archive {word}"), word, true)),
         Base::Image(_) => None,
     }
+}
+
+/// Returns by its path in a directory where each file is.
+pub(crate) fn by_path(files: &[ListedFile]) -> BTreeMap<PathBuf, (Arc<Dir>, PathBuf)> {
+    let file = |file: &ListedFile| {
+        let at = PathBuf::from(OsStr::from_bytes(file.at.as_bytes()));
+        (at, (Arc::clone(&file.dir), file.path.clone()))
+    };
+    files.iter().map(file).collect()
 }
 
 fn open_archive(place: &Place) -> Result<Archive, Failure> {

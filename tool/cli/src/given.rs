@@ -53,7 +53,8 @@ impl Given {
         let hex = digest.to_string().split_off("sha256:".len());
         let in_layouts = || {
             let files = self.layouts.iter().map(|layout| layout.join("blobs/sha256").join(&hex));
-            files.into_iter().find(|file| file.is_file())
+            // Of a layout of links, what they lead to.
+            files.into_iter().find_map(|file| file.canonicalize().ok())
         };
         self.layers.get(digest).cloned().or_else(in_layouts)
     }

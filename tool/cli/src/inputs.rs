@@ -4,9 +4,10 @@
 //! Inputs that the command line or a parameter file names may be anywhere;
 //! links that lead to them are followed, as build systems lay inputs out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) struct Inputs {
     listed: BTreeMap<String, Vec<ListedFile>>,
     /// Where other paths are looked for; nowhere in a step.
     beneath: Option<Arc<Dir>>,
+    /// Whether files of image layouts are read wherever links lead.
+    follow_links: bool,
 }
 
 /// A file or directory of this machine.
@@ -54,6 +57,15 @@ pub(crate) enum Directory<'a> {
     Listed(&'a [ListedFile]),
 }
 
+/// An image layout that is an input.
+#[derive(Debug)]
+pub(crate) enum Layout<'a> {
+    /// One of this machine.
+    Host(Place),
+    /// One of which each file is known.
+    Listed(Cow<'a, [ListedFile]>),
+}
+
 impl Inputs {
     /// Takes paths beneath the directory of a spec, and named inputs from anywhere.
     ///
@@ -67,6 +79,7 @@ impl Inputs {
             named: named_once(args, &words(document, HOST_KEYS))?,
             listed: BTreeMap::new(),
             beneath: Some(Arc::new(dir)),
+            follow_links: false,
         })
     }
 
@@ -88,7 +101,7 @@ impl Inputs {
         if let Some(name) = listed.keys().find(|name| named.contains_key(*name)) {
             return Err(Failure::usage(format!("input `{name}` is given both as a whole and file by file")));
         }
-        Ok(Self { named, listed, beneath: None })
+        Ok(Self { named, listed, beneath: None, follow_links: args.follow_links })
     }
 
     /// Finds an input that is a directory; `wanted_by` is who asks, for messages.
@@ -96,6 +109,24 @@ impl Inputs {
         match self.listed.get(word) {
             Some(files) => Ok(Directory::Listed(files)),
             None => self.find(word, wanted_by).map(Directory::Host),
+        }
+    }
+
+    /// Finds an input that is an image layout; `wanted_by` is who asks, for messages.
+    pub(crate) fn find_layout(&self, word: &str, wanted_by: &str) -> Result<Layout<'_>, Failure> {
+        let place = match self.find_directory(word, wanted_by)? {
+            Directory::Listed(files) => return Ok(Layout::Listed(files.into())),
+            Directory::Host(place) => place,
+        };
+        let Some(path) = self.named.get(word).filter(|_| self.follow_links) else {
+            return Ok(Layout::Host(place));
+        };
+        let path = located(path);
+        match path.is_dir() {
+            true => followed(&path)
+                .map(|files| Layout::Listed(files.into()))
+                .map_err(|error| place.failure(&error)),
+            false => Ok(Layout::Host(place)),
         }
     }
 
@@ -228,6 +259,28 @@ fn listed(args: &StepInputArgs) -> Result<BTreeMap<String, Vec<ListedFile>>, Fai
         all.entry(name.to_owned()).or_default().push(listed);
     }
     Ok(all)
+}
+
+/// Lists the files below a directory, each where links lead from it.
+pub(crate) fn followed(path: &Path) -> io::Result<Vec<ListedFile>> {
+    let root = Arc::new(Dir::open_ambient_dir("/", ambient_authority())?);
+    let (mut files, mut pending) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(above) = pending.pop() {
+        for entry in std::fs::read_dir(path.join(&above))? {
+            let at = above.join(entry?.file_name());
+            let shown = path.join(&at);
+            // Of a directory that is a link what is in it could be this one.
+            if shown.symlink_metadata()?.is_dir() {
+                pending.push(at);
+            } else if shown.metadata()?.is_file() {
+                let real = shown.canonicalize()?;
+                let real = real.strip_prefix("/").unwrap_or(&real).to_owned();
+                let at = TreePath::parse(at.as_os_str().as_bytes()).map_err(io::Error::other)?;
+                files.push(ListedFile { at, dir: Arc::clone(&root), path: real, shown });
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// What fits into two lines of a terminal.

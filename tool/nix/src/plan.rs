@@ -32,7 +32,7 @@ pub fn plan(graph: &Graph, policy: PlanPolicy, max_layers: usize, previous: Opti
 
 type Layers = Vec<BTreeSet<StorePathName>>;
 
-/// Puts paths where an earlier plan had them, or paths of their names; returns layers that have something, and what had no place.
+/// Puts paths where an earlier plan had them, or their earlier versions; returns layers that have something, and what had no place.
 fn kept<'a>(graph: &'a Graph, previous: &LayerPlan) -> (Layers, Vec<&'a StorePathName>) {
     let places = || {
         previous.layers.iter().enumerate().flat_map(|(at, layer)| layer.iter().map(move |name| (at, name)))
@@ -41,10 +41,17 @@ fn kept<'a>(graph: &'a Graph, previous: &LayerPlan) -> (Layers, Vec<&'a StorePat
     // From above, so that the lowest stays.
     let named: BTreeMap<&str, usize> =
         places().map(|(at, name)| (name.name(), at)).collect::<Vec<_>>().into_iter().rev().collect();
+    let versions: BTreeMap<String, usize> = places()
+        .map(|(at, name)| (name.without_version(), at))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
     let mut layers = vec![BTreeSet::new(); previous.layers.len()];
     let mut left = Vec::new();
     for name in graph.own() {
-        match exact.get(name).or_else(|| named.get(name.name())) {
+        let at = exact.get(name).or_else(|| named.get(name.name()));
+        match at.or_else(|| versions.get(&name.without_version())) {
             Some(at) => {
                 layers[*at].insert(name.clone());
             }
@@ -139,9 +146,13 @@ mod tests {
             LayerPlan::new(layers.iter().map(layer).collect())
         };
         let graph = five();
-        // 3 has another hash now, 9 is gone, of the two n004 the one with the hash counts.
-        let previous =
-            old(&[&[(8, "n003"), (9, "n009")], &[(9, "n010")], &[(7, "n004"), (2, "n002")], &[(4, "n004")]]);
+        // 3 has another hash now, 2 another version as well, 9 is gone, of the two n004 the one with the hash counts.
+        let previous = old(&[
+            &[(8, "n003"), (9, "n009")],
+            &[(9, "n010")],
+            &[(7, "n004"), (7, "n002-1.2")],
+            &[(4, "n004"), (6, "n002-1.1")],
+        ]);
         let plan = |max_layers| numbers(&plan(&graph, PlanPolicy::Popularity, max_layers, Some(&previous)));
         assert_eq!(plan(9), [[3], [2], [4], [1], [5]]);
         assert_eq!(plan(4), [vec![3], vec![2], vec![4], vec![1, 5]]);

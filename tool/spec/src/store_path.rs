@@ -34,6 +34,13 @@ impl StorePathName {
     pub fn name(&self) -> &str {
         &self.0[HASH + 1..]
     }
+
+    /// Returns the name without its version: without those parts between dashes that begin with no letter.
+    pub fn without_version(&self) -> String {
+        let (first, rest) = self.name().split_once('-').unwrap_or((self.name(), ""));
+        let kept = rest.split('-').filter(|part| part.starts_with(|first: char| first.is_ascii_alphabetic()));
+        kept.fold(first.to_owned(), |name, part| name + "-" + part)
+    }
 }
 
 impl FromStr for StorePathName {
@@ -121,6 +128,15 @@ mod tests {
     fn names_of_store_paths() {
         let good: StorePathName = format!("{HASHED}-web-1.0+a_b?c=d").parse().expect("a name");
         assert_eq!(good.name(), "web-1.0+a_b?c=d");
+        for (name, expected) in [
+            ("web", "web"),
+            ("openssl-3.0.15-bin", "openssl-bin"),
+            ("2048-in-terminal-1.0", "2048-in-terminal"),
+            ("a-1-2", "a"),
+        ] {
+            let full: StorePathName = format!("{HASHED}-{name}").parse().expect("a name");
+            assert_eq!(full.without_version(), expected);
+        }
         let bad = [
             String::new(),
             HASHED.to_owned(),

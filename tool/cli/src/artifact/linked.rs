@@ -1,30 +1,24 @@
 //! Directories whose files are links to somewhere else, as sandboxes of build systems lay them out.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use ociseed_spec::{lock, shown_path};
 use ociseed_store::{Archive, ListedLayout};
 
 use super::{Artifact, unknown_directory};
+use crate::blobs::by_path;
 use crate::failure::{Failure, chain};
-use crate::inputs::read_document;
-
-/// Files by their path in the directory: the directory that each is beneath, and its path there.
-type Files = BTreeMap<PathBuf, (Arc<Dir>, PathBuf)>;
+use crate::inputs::{followed, read_document};
 
 /// Opens a seed, an image layout or a preseed directory.
 pub(super) fn open(path: &Path) -> Result<Artifact, Failure> {
     let shown = shown_path(path);
     let fail = |error: io::Error| Failure::because(format_args!("`{shown}`"), &error);
-    let root = Arc::new(Dir::open_ambient_dir("/", ambient_authority()).map_err(fail)?);
-    let mut files = Files::new();
-    list(path, Path::new(""), &root, &mut files).map_err(fail)?;
+    let files = by_path(&followed(path).map_err(fail)?);
     if files.contains_key(Path::new("oci-layout")) {
         let layout = ListedLayout::open(&files, &*shown).map_err(|error| Failure::new(chain(&error)))?;
         return Ok(match files.get(Path::new(lock::FILE_NAME)) {
@@ -45,21 +39,4 @@ pub(super) fn open(path: &Path) -> Result<Artifact, Failure> {
     };
     let archives = tars.map(open).collect::<Result<Vec<_>, Failure>>()?;
     if archives.is_empty() { Err(unknown_directory(&shown)) } else { Ok(Artifact::Preseed(archives)) }
-}
-
-/// Lists the files below `above`, a directory in `top`.
-fn list(top: &Path, above: &Path, root: &Arc<Dir>, files: &mut Files) -> io::Result<()> {
-    for entry in std::fs::read_dir(top.join(above))? {
-        let at = above.join(entry?.file_name());
-        let path = top.join(&at);
-        // Of a directory that is a link what is in it could be this one.
-        if path.symlink_metadata()?.is_dir() {
-            list(top, &at, root, files)?;
-        } else if path.metadata()?.is_file() {
-            let real = path.canonicalize()?;
-            let real = real.strip_prefix("/").unwrap_or(&real).to_owned();
-            files.insert(at, (Arc::clone(root), real));
-        }
-    }
-    Ok(())
 }

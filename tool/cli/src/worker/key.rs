@@ -111,6 +111,7 @@ impl Key {
             making.word(pair[0].as_bytes());
             making.file(Path::new(&pair[1]))?;
         }
+        making.word(if asked.inputs.follow_links { b"--follow-links" } else { b"" });
         if let Some(expect) = asked.expect {
             making.word(b"--expect");
             making.file(expect)?;

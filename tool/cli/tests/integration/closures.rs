@@ -303,6 +303,17 @@ fn bundles_and_seeds_link_to_blobs_where_they_were_given() {
         assert!(!dir.join("wrong").exists());
         fs::write(&blob, right).expect("written");
     }
+    // What has links to blobs is a layout that blobs may come from, for who follows links.
+    let text = r#"{"version":1,"inputs":{"b":"bundle-linked","web":"web.json"},"blobs":[{"layout":"b"}],
+        "bundle":{"format":"oci-archive","images":{"docker.io/library/web:1":"web"}}}"#;
+    let step_of_links = ["bundle", "--params-json", text, "--out", "again.tar"];
+    let stderr = bad(&dir, &step_of_links, 1);
+    assert!(stderr.contains("is in none of the inputs") && stderr.contains("--follow-links"), "{stderr}");
+    good(&dir, &[&step_of_links[..], &["--follow-links"]].concat());
+    assert!(
+        fs::read(dir.join("again.tar")).expect("read")
+            == fs::read(dir.join("out/bundle/web.tar")).expect("read")
+    );
     let (mut params, args) = step("bundle", "tar", true);
     params["bundle"]["format"] = "oci-archive".into();
     write(&dir, "params.json", &params);
