@@ -9,11 +9,11 @@ archives=/scratch/archives
 prepare_flake() {
     system=$(uname -m)-linux
     cp -r -- /flake "$flake"
-    [[ -e $spec/hello ]] || "$binaries/ociseed" build "$checkout/examples/hello/ociseed.toml" \
-        --input "server=$binaries/hello-server" --out "$spec/hello" >/dev/null
-    export NIX_CONFIG="$NIX_CONFIG
+    build_spec_of_hello
+    NIX_CONFIG="$NIX_CONFIG
 experimental-features = nix-command flakes
 flake-registry ="
+    export NIX_CONFIG
 }
 
 # succeeds WHAT COMMAND...
@@ -177,6 +177,7 @@ check_formatter() {
 }
 
 check_flake() {
+    local NIX_CONFIG=$NIX_CONFIG system
     prepare_flake
     check_flake_without_release
     check_formatter
