@@ -21,6 +21,31 @@
       # The functions, with the builder of the release. They are there without a release, too, and then say what is missing.
       functions = each (system: import ./nix { inherit system; });
       module = ./nix/modules/ociseed.nix;
+      module-tests = ./tests/nix/module;
+
+      # A package of directories as they are, by Nix's own builder: there is no shell to make one with.
+      linked =
+        name: directories:
+        derivation {
+          inherit name;
+          system = "builtin";
+          builder = "builtin:buildenv";
+          derivations = builtins.concatMap (directory: [
+            "true"
+            5
+            1
+            directory
+          ]) directories;
+          manifest = builtins.toFile "manifest.nix" "[ ]";
+        };
+
+      # The tests of the module are all evaluation: what is to be built is nothing, if they pass.
+      module-check =
+        let
+          failed = builtins.filter (check: check.problem != null) (import module-tests { }).checks;
+          told = builtins.concatStringsSep "\n" (map (check: "${check.name}: ${check.problem}") failed);
+        in
+        if failed == [ ] then linked "ociseed-module-check" [ ] else throw "ociseed: ${told}";
     in
     {
       inherit packages;
@@ -59,33 +84,21 @@
 
       checks = each (
         system:
-        if packages.${system} == { } then
-          { }
-        else
-          {
-            inherit (packages.${system}) static;
-            template = import ./nix/template/appliance.nix {
-              ociseed = functions.${system};
-              program = "${packages.${system}.ociseed}/bin/ociseed";
-            };
-          }
+        (
+          if packages.${system} == { } then
+            { }
+          else
+            {
+              inherit (packages.${system}) static;
+              template = import ./nix/template/appliance.nix {
+                ociseed = functions.${system};
+                program = "${packages.${system}.ociseed}/bin/ociseed";
+              };
+            }
+        )
+        // (if builtins.pathExists module-tests then { module = module-check; } else { })
       );
 
-      # Made of a script as it is, since there is no shell to make it with.
-      formatter = each (
-        _:
-        derivation {
-          name = "ociseed-fmt";
-          system = "builtin";
-          builder = "builtin:buildenv";
-          derivations = [
-            "true"
-            5
-            1
-            ./nix/formatter
-          ];
-          manifest = builtins.toFile "manifest.nix" "[ ]";
-        }
-      );
+      formatter = each (_: linked "ociseed-fmt" [ ./nix/formatter ]);
     };
 }
