@@ -17,9 +17,13 @@
             value = f system;
           }) systems
         );
-      packages = each (system: (import ./nix/release.nix { inherit system; }).packages);
-      # The functions, with the builder of the release. They are there without a release, too, and then say what is missing.
-      functions = each (system: import ./nix { inherit system; });
+      release = each (system: import ./nix/release.nix { inherit system; });
+      packages = builtins.mapAttrs (_: of: of.packages) release;
+      # The functions, with the builder of the release, and that as `tool`. They are there without a release, too, and then
+      # say what is missing.
+      functions = each (
+        system: import ./nix { inherit system; } // { inherit (release.${system}) tool; }
+      );
       module = ./nix/modules/ociseed.nix;
       module-tests = ./tests/nix/module;
 
@@ -92,7 +96,7 @@
               inherit (packages.${system}) static;
               template = import ./nix/template/appliance.nix {
                 ociseed = functions.${system};
-                program = "${packages.${system}.ociseed}/bin/ociseed";
+                program = functions.${system}.tool;
               };
             }
         )

@@ -13,7 +13,7 @@
       packages.${system}.default = import ./appliance.nix {
         ociseed = ociseed.lib.${system};
         # A static program of yours; ociseed itself is one to begin with.
-        program = "${ociseed.packages.${system}.ociseed}/bin/ociseed";
+        program = ociseed.lib.${system}.tool;
       };
     };
 }

@@ -62,6 +62,12 @@ check_flake_without_release() {
     succeeds "flake check, without a release" nix flake check "path:$flake"
     succeeds "flake show, without a release" nix flake show "path:$flake"
     fails_with "a function, without a release" "names no release for $system; nix/lock-releases writes one" layer_of
+    mkdir -p /scratch/new
+    succeeds "flake init" env --chdir /scratch/new nix flake init --template "path:$flake"
+    # As a user changes a line of it.
+    sed -i "s|github:OWNER/ociseed|path:$flake|" /scratch/new/flake.nix
+    fails_with "the template, without a release" "names no release for $system; nix/lock-releases writes one" \
+        nix build --no-link --no-write-lock-file path:/scratch/new
 }
 
 # A builder of one's own, in a flake of one's own.
@@ -121,14 +127,9 @@ check_flake_with_release() {
 }
 
 check_template() {
-    local new=/scratch/new
     succeeds "the check of the template" nix build "path:$flake#checks.$system.template" --out-link /scratch/template
     succeeds "the template's disk is whole" "$binaries/ociseed" verify /scratch/template
-    mkdir -p "$new"
-    succeeds "flake init" env --chdir "$new" nix flake init --template "path:$flake"
-    # As a user changes the first line of it.
-    sed -i "s|github:OWNER/ociseed|path:$flake|" "$new/flake.nix"
-    succeeds "the template builds" nix build --no-write-lock-file "path:$new" --out-link /scratch/made
+    succeeds "the template builds" nix build --no-write-lock-file path:/scratch/new --out-link /scratch/made
     succeeds "it builds what the check builds" test "$(readlink /scratch/made)" = "$(readlink /scratch/template)"
 }
 
