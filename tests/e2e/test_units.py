@@ -161,7 +161,7 @@ class Started(unittest.TestCase):
         lines = self.manager(units=units, containerd="my-containerd.service", haste=False).boot(SHOW_BOTH)
         (place,) = [line for line in lines if line.startswith("loader place ")]
         self.assertIn(" --previous-seed LABEL=the other seed --expect-seed ", place)
-        self.assertTrue(place.endswith(' --run-dir /run/a "word" with 50%, $2 and \\'), place)
+        self.assertTrue(place.endswith(' --run-dir /run/a "word" with 50%, ${SEED} and \\'), place)
         (settle,) = [line for line in lines if line.startswith("loader settle ")]
         self.assert_order(lines, place, "end of place", "containerd starts", f"end of {CRITICAL}", f"end of {BACKGROUND}")
         self.assert_order(lines, f"critical is {GOOD}", f"background is {GOOD}", "containerd stopped", settle)

@@ -92,7 +92,7 @@ rec {
           extraArguments = {
             place = [
               "--run-dir"
-              "/run/a \"word\" with 50%, $2 and \\"
+              "/run/a \"word\" with 50%, \${SEED} and \\"
             ];
             run = [ "--json" ];
             settle = [
