@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Build one layer (for build systems).
     #[command(after_help = help::LAYER)]
-    Layer(StepArgs),
+    Layer(LayerArgs),
     /// Make one image record from layer metadata (for build systems).
     #[command(after_help = help::IMAGE)]
     Image(OutOnlyArgs),
@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Index(OutOnlyArgs),
     /// Write images as a layout or an archive (for build systems).
     #[command(after_help = help::BUNDLE)]
-    Bundle(OutOnlyArgs),
+    Bundle(BundleArgs),
     /// Write the host form of a seed, or its lock alone (for build systems).
     #[command(after_help = help::SEED)]
     Seed(SeedArgs),
@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Write a seed, layer, image or store as a file system or archive (for build systems).
     #[command(after_help = help::DISK)]
     Disk(StepArgs),
+    /// Spread the store paths of a closure of Nix over layers (for build systems).
+    #[command(after_help = help::PLAN)]
+    Plan(OutOnlyArgs),
     /// Look at the cache of `build`, or make it smaller.
     Cache(CacheArgs),
     /// Print a script that completes commands and flags in a shell.
@@ -212,7 +215,34 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) links: LinkArgs,
+    #[command(flatten)]
     pub(crate) inputs: StepInputArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BundleArgs {
+    #[command(flatten)]
+    pub(crate) step: OutOnlyArgs,
+    #[command(flatten)]
+    pub(crate) links: LinkArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LayerArgs {
+    #[command(flatten)]
+    pub(crate) step: StepArgs,
+    /// Layer metadata that the layer must have.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
+}
+
+/// How blobs get into a directory.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LinkArgs {
+    /// Make links to the blobs of layers and layouts where they were given, by absolute paths, instead of copying them.
+    #[arg(long)]
+    pub(crate) link_blobs: bool,
 }
 
 #[derive(Debug, ClapArgs)]

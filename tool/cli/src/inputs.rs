@@ -99,6 +99,11 @@ impl Inputs {
         }
     }
 
+    /// Returns the path of an input as it was given.
+    pub(crate) fn given(&self, word: &str) -> Option<&Path> {
+        self.named.get(word).map(PathBuf::as_path)
+    }
+
     /// Finds an input; `wanted_by` is who asks, for messages.
     pub(crate) fn find(&self, word: &str, wanted_by: &str) -> Result<Place, Failure> {
         let path = Path::new(word);
@@ -127,11 +132,27 @@ impl Inputs {
 }
 
 /// The keys of a spec that name something of the host.
-const HOST_KEYS: &[&str] = &["file", "dir", "tar", "deb", "layout", "archive"];
+const HOST_KEYS: &[&str] =
+    &["file", "dir", "tar", "deb", "store", "graph", "plan", "nix-database", "layout", "archive"];
 
 /// The keys of parameters that name an input.
 const STEP_KEYS: &[&str] = &[
-    "file", "dir", "tar", "deb", "layout", "archive", "layer", "layers", "image", "images", "indexes",
+    "file",
+    "dir",
+    "tar",
+    "deb",
+    "store",
+    "graph",
+    "plan",
+    "previous",
+    "nix-database",
+    "layout",
+    "archive",
+    "layer",
+    "layers",
+    "image",
+    "images",
+    "indexes",
     "metadata",
 ];
 

@@ -15,6 +15,7 @@ mod diff;
 mod failure;
 mod file_systems;
 mod files;
+mod given;
 mod inputs;
 mod inspect;
 mod man;
@@ -71,6 +72,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Seed(args) => step::seed::run(args),
         Command::Store(args) => step::store::run(args),
         Command::Disk(args) => step::disk::run(args),
+        Command::Plan(args) => step::plan::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -1,9 +1,9 @@
 //! Assembling an image from layer metadata, over a base or from scratch.
 
-use ociseed_spec::file::{ImageSpec, MediaTypes};
+use ociseed_spec::file::{EmptyLayers, ImageSpec, MediaTypes};
 use ociseed_spec::lock::BlobRef;
 use ociseed_spec::metadata::{ImageRecord, LayerMetadata};
-use ociseed_spec::{Digest, Platform, json, media_type};
+use ociseed_spec::{DiffId, Digest, Platform, json, media_type};
 use serde_json::{Map, Value, json};
 
 use crate::config::{self, ConfigError};
@@ -28,6 +28,9 @@ pub enum AssembleError {
         /// What the base's configuration says.
         base: Box<Platform>,
     },
+    /// Nothing is left of an image from scratch.
+    #[error("all of its layers are empty, and it has no base")]
+    Empty,
     /// A layer is compressed as no layer of a Docker manifest can be.
     #[error("layer {digest} is compressed with zstd, for which a Docker manifest has no media type")]
     DockerZstd {
@@ -41,12 +44,19 @@ pub enum AssembleError {
 /// An image with nothing but a base is the base, byte for byte.
 ///
 /// # Errors
-/// A base for another platform, values that no configuration can have, layers that the base's manifest cannot name.
+/// A base for another platform, values that no configuration can have, layers that the base's manifest cannot name, no layers.
 pub fn assemble(
     base: Option<&Image>,
     spec: &ImageSpec,
     layers: &[LayerMetadata],
 ) -> Result<Image, AssembleError> {
+    if spec.empty_layers == EmptyLayers::Drop {
+        let (spec, layers) = without_empty_layers(spec, layers);
+        if layers.is_empty() && base.is_none() {
+            return Err(AssembleError::Empty);
+        }
+        return assemble(base, &spec, &layers);
+    }
     let platform = platform(base, spec)?;
     let converts = spec.media_types == MediaTypes::Oci && base.is_some_and(convert::has_docker_types);
     let config = match base.filter(|_| layers.is_empty() && says_nothing(spec)) {
@@ -64,6 +74,21 @@ pub fn assemble(
     };
     let manifest = manifest(media_type, base, spec, &config, layers)?;
     Ok(Image::from_record(ImageRecord::new(media_type, text(json::encode(&manifest)), config))?)
+}
+
+/// Leaves out layers with nothing in them, and what the spec says of them.
+fn without_empty_layers(spec: &ImageSpec, layers: &[LayerMetadata]) -> (ImageSpec, Vec<LayerMetadata>) {
+    // A tar without entries: two blocks of zeros.
+    let empty = DiffId::new(Digest::of(&[0; 1024]));
+    let full = |index: &usize| layers[*index].diff_id != empty;
+    let kept: Vec<usize> = (0..layers.len()).filter(full).collect();
+    let spec = ImageSpec {
+        layers: kept.iter().filter_map(|index| spec.layers.get(*index).cloned()).collect(),
+        history: kept.iter().filter_map(|index| spec.history.get(*index).cloned()).collect(),
+        empty_layers: EmptyLayers::Keep,
+        ..spec.clone()
+    };
+    (spec, kept.into_iter().map(|index| layers[index].clone()).collect())
 }
 
 fn text(bytes: Vec<u8>) -> String {

@@ -1,7 +1,7 @@
 //! Images over bases as Docker and other builders write them.
 
 use ociseed_image::{AssembleError, Image, assemble, assemble_index};
-use ociseed_spec::file::{HistorySpec, ImageSpec, MediaTypes};
+use ociseed_spec::file::{EmptyLayers, HistorySpec, ImageSpec, MediaTypes};
 use ociseed_spec::metadata::{ImageRecord, LayerMetadata};
 use ociseed_spec::{DiffId, Digest, Platform, TreePath, media_type};
 use serde_json::{Value, json};
@@ -283,4 +283,35 @@ fn an_index_names_platforms_as_configurations_do() {
         ociseed_image::Index::parse(&ociseed_spec::json::encode(&record)).is_err(),
         "an image that it does not list"
     );
+}
+
+#[test]
+fn empty_layers_are_left_out_with_their_history() {
+    let full = layer(media_type::LAYER_TAR, '3');
+    let empty =
+        LayerMetadata { diff_id: DiffId::new(Digest::of(&[0; 1024])), ..layer(media_type::LAYER_TAR, '4') };
+    let history = ["one", "two", "three"]
+        .map(|text| HistorySpec { comment: Some(text.to_owned()), ..HistorySpec::default() });
+    let drop = ImageSpec {
+        layers: ["a", "b", "c"].map(|key| key.parse().expect("a key")).into(),
+        history: history.to_vec(),
+        empty_layers: EmptyLayers::Drop,
+        ..ImageSpec::default()
+    };
+    let layers = [empty.clone(), full.clone(), empty.clone()];
+    let made = assemble(None, &drop, &layers).expect("an image");
+    let alone = ImageSpec {
+        layers: vec!["b".parse().expect("a key")],
+        history: vec![history[1].clone()],
+        ..ImageSpec::default()
+    };
+    let expected = assemble(None, &alone, std::slice::from_ref(&full)).expect("an image");
+    assert_eq!(made.record(), expected.record());
+    let keep = ImageSpec { empty_layers: EmptyLayers::Keep, ..drop.clone() };
+    assert_eq!(assemble(None, &keep, &layers).expect("an image").layers().len(), 3);
+    let none = [empty.clone(), empty.clone(), empty];
+    assert!(matches!(assemble(None, &drop, &none), Err(AssembleError::Empty)));
+    // Nothing is put over the base, so it passes through.
+    let only_empty = ImageSpec { history: Vec::new(), ..drop };
+    assert_eq!(assemble(Some(&docker()), &only_empty, &none).expect("the base").record(), docker().record());
 }

@@ -27,6 +27,7 @@ mod platform;
 pub mod records;
 mod reference;
 mod stamp;
+mod store_path;
 mod text;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
@@ -44,4 +45,5 @@ pub use path::{TreePath, TreePathError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
 pub use stamp::Stamp;
+pub use store_path::{LayerPlan, LayerPlanError, StorePathName, StorePathNameError};
 pub use text::{chain, escape, hex, shown, shown_path};

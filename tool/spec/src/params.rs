@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{self, DocumentError};
-use crate::file::{BundleSpec, DiskSpec, ImageSpec, IndexSpec, LayerSpec, SeedSpec};
+use crate::file::{BundleSpec, DiskSpec, ImageSpec, IndexSpec, LayerSpec, PlanSpec, SeedSpec};
 use crate::lock::Engine;
 
 /// Input names and where they are on the build host.
@@ -46,7 +46,7 @@ macro_rules! params {
 params! {
     /// Parameters of `ociseed layer`.
     LayerParams, "layer parameter file" {
-        /// The layer; `file`, `dir`, `tar`, `deb` and `layer` name inputs.
+        /// The layer; `file`, `dir`, `tar`, `deb`, `layer`, `nix-database` and the files of a `closure` name inputs.
         layer: LayerSpec,
     }
 }
@@ -110,6 +110,14 @@ params! {
         /// Where the layer blobs are.
         #[serde(default)]
         blobs: Vec<BlobSource>,
+    }
+}
+
+params! {
+    /// Parameters of `ociseed plan`.
+    PlanParams, "plan parameter file" {
+        /// The layer plan; `graph` and `previous` name inputs.
+        plan: PlanSpec,
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, Metadata, MetadataExt};
+use ociseed_spec::file::Filter;
 use ociseed_spec::{FileMode, Stamp, TreePath, TreePathError, shown_path};
 
 use crate::{Content, Entry, HostFile, Node, Selection, Stat, Tree, tar};
@@ -162,6 +163,22 @@ pub fn read_directory(
         }
     }
     Ok(HostDirectory { tree: Tree { entries, ..Tree::default() }, directories })
+}
+
+/// Reads what is at `path`, whatever it is, and everything below it; links, that at `path` too, stay links.
+///
+/// # Errors
+/// As [`read_directory`].
+pub fn read_path(dir: &Arc<Dir>, path: &Path, stamps: Stamps) -> Result<(Entry, Tree), DirectoryError> {
+    let metadata = dir.symlink_metadata(path);
+    let metadata = metadata.map_err(|source| DirectoryError::Read { path: path.into(), source })?;
+    let entry = child_entry(dir, path, &metadata, stamps)?;
+    let filter = Filter::default();
+    let below = match entry.is_directory() {
+        true => read_directory(dir, path, &mut Selection::new(&filter), stamps)?.tree,
+        false => Tree::default(),
+    };
+    Ok((entry, below))
 }
 
 /// A file that a list says is in a directory.

@@ -33,7 +33,7 @@ pub use content::{Content, Extent, FileRange, HostFile, ReadError};
 pub use decompress::decompress;
 pub use directory::{
     DirectoryError, HostDirectory, ListedFile, Stamps, check_directory, read_directory, read_file,
-    read_listed, stamp,
+    read_listed, read_path, stamp,
 };
 pub use flatten::flatten;
 pub use overlay::overlay;

@@ -93,6 +93,13 @@ A parameter file:
    \"seed\":{\"image\":[{\"image\":\"web\",\"name\":\"docker.io/library/web:1\"}]},
    \"blobs\":[{\"layer\":\"site\",\"metadata\":\"meta\"}]}";
 
+pub(crate) const PLAN: &str = "\
+Examples:
+  ociseed plan --params plan.json --out layers.json --input graph=closure.json
+
+A parameter file:
+  {\"version\":1,\"plan\":{\"graph\":\"graph\",\"policy\":\"popularity\",\"max-layers\":20}}";
+
 pub(crate) const STORE: &str = "\
 Examples:
   ociseed store --params store.json --out preseed.tar

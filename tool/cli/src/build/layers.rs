@@ -121,6 +121,10 @@ impl Build<'_> {
 
     /// Returns the key that a layer had, if neither its table nor a file or directory that it read is another.
     fn untouched_layer(&self, step: &TargetName, key: &Key, old: &Memory) -> Option<StepKey> {
+        // Which paths a closure has is in its graph, and the store around them has others: it is looked at anew, though not read.
+        if self.spec.layer[key].add.iter().any(|add| add.closure.is_some()) {
+            return None;
+        }
         let (table, inputs) = self.layer_table(key);
         let step_key = self.remember.same_key(step, &table, inputs, old)?;
         let mut places = HashMap::new();

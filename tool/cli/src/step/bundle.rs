@@ -8,19 +8,25 @@ use ociseed_spec::file::{BundleFormat, BundleSpec};
 use ociseed_spec::params::BundleParams;
 use ociseed_tree::Tree;
 
-use crate::args::OutOnlyArgs;
+use crate::args::BundleArgs;
 use crate::blobs::{Blobs, SourceSet};
 use crate::failure::Failure;
+use crate::given::Given;
 use crate::inputs::Inputs;
-use crate::step::{Form, read_image, read_index, read_params, write_tree};
+use crate::step::{Form, read_image, read_index, read_params, write_linked, write_tree};
 
 /// Runs `ociseed bundle`.
-pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &BundleArgs) -> Result<(), Failure> {
+    let BundleArgs { step: args, links } = args;
     let params = read_params(&args.params, BundleParams::parse)?;
     let inputs = Inputs::of_step(&params.inputs, &args.inputs, &params)?;
     let spec = &params.bundle;
     if let Some(problem) = spec.problem() {
         return Err(Failure::usage(format!("`bundle`: {problem}")));
+    }
+    if links.link_blobs && form(spec.format) != Form::Directory {
+        let failure = Failure::usage("`--link-blobs` makes links in a directory, and a tar is none");
+        return Err(failure.hint("the bundle's `format` must be `layout`".to_owned()));
     }
     let blobs = Blobs::of_params(&params.blobs, &inputs)?;
     let (mut images, mut indexes) = (BTreeMap::new(), BTreeMap::new());
@@ -31,6 +37,10 @@ pub(crate) fn run(args: &OutOnlyArgs) -> Result<(), Failure> {
         indexes.insert(key.clone(), read_index(&inputs, key.as_str(), "`bundle.indexes`")?);
     }
     let tree = tree(spec, &images, &indexes, &blobs, &blobs.all(), "bundle")?;
+    if links.link_blobs {
+        let given = Given::of_params(&params.blobs, &inputs)?;
+        return write_linked(&tree, &args.out, &|content, dir, path| given.link(content, dir, path));
+    }
     write_tree(&tree, form(spec.format), &args.out)
 }
 

@@ -6,9 +6,10 @@ mod documents;
 pub(crate) mod image;
 pub(crate) mod index;
 pub(crate) mod layer;
+pub(crate) mod plan;
 pub(crate) mod seed;
 pub(crate) mod store;
 mod write;
 
 pub(crate) use documents::{read_image, read_index, read_metadata, read_params};
-pub(crate) use write::{Form, stage_directory, write_bytes, write_tree};
+pub(crate) use write::{Form, stage_directory, write_bytes, write_linked, write_tree};

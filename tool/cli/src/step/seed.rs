@@ -9,8 +9,9 @@ use ociseed_spec::params::SeedParams;
 use crate::args::SeedArgs;
 use crate::blobs::Blobs;
 use crate::failure::Failure;
+use crate::given::Given;
 use crate::inputs::Inputs;
-use crate::step::{Form, read_image, read_params, write_tree};
+use crate::step::{Form, read_image, read_params, write_linked, write_tree};
 
 /// Runs `ociseed seed`.
 pub(crate) fn run(args: &SeedArgs) -> Result<(), Failure> {
@@ -23,6 +24,10 @@ pub(crate) fn run(args: &SeedArgs) -> Result<(), Failure> {
     let Some(path) = &args.out else { return Ok(()) };
     let blobs = Blobs::of_params(&params.blobs, &inputs)?;
     let tree = seed.host_form(|digest, size| blobs.content(digest, size))?;
+    if args.links.link_blobs {
+        let given = Given::of_params(&params.blobs, &inputs)?;
+        return write_linked(&tree, path, &|content, dir, path| given.link(content, dir, path));
+    }
     write_tree(&tree, Form::Directory, path)
 }
 

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use cap_std::fs::{Permissions, PermissionsExt};
+use cap_std::fs::{Dir, Permissions, PermissionsExt};
 use ociseed_image::LayerError;
 use ociseed_media::{DirectoryError, Placer, write_directory, write_tar};
 use ociseed_spec::Hasher;
-use ociseed_tree::{Bytes, ReadError, Tree};
+use ociseed_tree::{Bytes, Content, ReadError, Tree};
 
 use crate::context::cancellation;
 use crate::failure::{Failure, chain};
@@ -28,14 +28,21 @@ pub(crate) fn write_tree(tree: &Tree, form: Form, path: &Path) -> Result<(), Fai
         Form::Tar => {
             write_output(path, |writer| write_tar(tree, writer).map_err(|error| read_failure(path, error)))
         }
-        Form::Directory => {
-            let (out, name) = OutDir::of_output(path)?;
-            let stage = out.stage()?;
-            let cancellation = cancellation();
-            stage_directory(tree, &stage.out(), &name, &|_, _, _| cancellation.check().map(|()| false))?;
-            stage.commit(&name, &out, &name, false)
-        }
+        Form::Directory => write_linked(tree, path, &|_, _, _| Ok(false)),
     }
+}
+
+/// Writes a tree as a directory, whole or not at all; `link` may put something else in the place of a file.
+pub(crate) fn write_linked(tree: &Tree, path: &Path, link: Placer<'_>) -> Result<(), Failure> {
+    let (out, name) = OutDir::of_output(path)?;
+    let stage = out.stage()?;
+    let cancellation = cancellation();
+    let place = |content: &Content, dir: &Dir, path: &Path| {
+        cancellation.check()?;
+        link(content, dir, path)
+    };
+    stage_directory(tree, &stage.out(), &name, &place)?;
+    stage.commit(&name, &out, &name, false)
 }
 
 /// Writes a tree as a new directory of a stage; `place` may put files there without copying them.

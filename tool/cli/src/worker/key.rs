@@ -24,6 +24,8 @@ pub(crate) struct Asked<'a> {
     /// By flag.
     pub(crate) outputs: Vec<(&'static str, &'a Path)>,
     inputs: &'a StepInputArgs,
+    /// What the output must be, besides.
+    expect: Option<&'a Path>,
 }
 
 impl<'a> Asked<'a> {
@@ -34,6 +36,7 @@ impl<'a> Asked<'a> {
             params: &args.params,
             outputs: vec![("--out", &args.out)],
             inputs: &args.inputs,
+            expect: None,
         };
         let described = |name, args: &'a StepArgs| {
             let mut asked = plain(name, &args.step);
@@ -41,17 +44,18 @@ impl<'a> Asked<'a> {
             asked
         };
         Some(match command {
-            Command::Layer(args) => described("layer", args),
+            Command::Layer(args) => Self { expect: args.expect.as_deref(), ..described("layer", &args.step) },
             Command::Disk(args) => described("disk", args),
             Command::Image(args) => plain("image", args),
             Command::Index(args) => plain("index", args),
-            Command::Bundle(args) => plain("bundle", args),
+            Command::Plan(args) => plain("plan", args),
+            Command::Bundle(args) => plain("bundle", &args.step),
             Command::Store(args) => plain("store", args),
             Command::Seed(args) => {
                 let out = args.out.as_deref().map(|path| ("--out", path));
                 let metadata = args.metadata.as_deref().map(|path| ("--metadata", path));
                 let outputs = out.into_iter().chain(metadata).collect();
-                Self { name: "seed", params: &args.params, outputs, inputs: &args.inputs }
+                Self { name: "seed", params: &args.params, outputs, inputs: &args.inputs, expect: None }
             }
             Command::Build(_)
             | Command::Inspect(_)
@@ -106,6 +110,10 @@ impl Key {
         for pair in asked.inputs.files.chunks_exact(2) {
             making.word(pair[0].as_bytes());
             making.file(Path::new(&pair[1]))?;
+        }
+        if let Some(expect) = asked.expect {
+            making.word(b"--expect");
+            making.file(expect)?;
         }
         Some(Self { digest: making.hasher.finish(), files: making.files })
     }

@@ -66,7 +66,7 @@ fn step(request: &WorkRequest, context: &Context, kept: &Kept) -> Result<(), Fai
     let command = command(request)?;
     let Some(asked) = Asked::of(&command) else {
         let failure =
-            Failure::usage("a worker does steps alone: layer, image, index, bundle, seed, store, disk");
+            Failure::usage("a worker does steps alone: layer, image, index, bundle, seed, store, disk, plan");
         return Err(failure.hint("`ociseed --help` says what runs by itself".to_owned()));
     };
     let do_it = || crate::run(&command).map(drop);

@@ -3,13 +3,13 @@
 use std::fs;
 
 use ociseed_spec::file::Spec;
-use ociseed_spec::json;
 use ociseed_spec::load::LoadFile;
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::{DiskMetadata, ImageRecord, IndexRecord, LayerMetadata};
 use ociseed_spec::params::{
-    BundleParams, DiskParams, ImageParams, IndexParams, LayerParams, SeedParams, StoreParams,
+    BundleParams, DiskParams, ImageParams, IndexParams, LayerParams, PlanParams, SeedParams, StoreParams,
 };
+use ociseed_spec::{LayerPlan, json};
 use schemars::{JsonSchema, schema_for};
 
 use crate::run::{assert_golden, workspace};
@@ -47,6 +47,10 @@ fn documents_parse_and_encode_to_the_same_bytes() {
         json::encode(&DiskMetadata::parse(&read("disk-metadata.json")).expect("metadata")),
         read("disk-metadata.json")
     );
+    assert_eq!(
+        json::encode(&LayerPlan::parse(&read("layer-plan.json")).expect("plan")),
+        read("layer-plan.json")
+    );
     assert_eq!(Lock::parse(&read("medium-seed.json")).expect("lock").encode(), read("medium-seed.json"));
     assert_eq!(Lock::parse(&read("seed.json")).expect("lock").encode(), read("seed.json"));
 }
@@ -66,6 +70,8 @@ fn schemas_are_current() {
     check::<SeedParams>("seed-params");
     check::<StoreParams>("store-params");
     check::<DiskParams>("disk-params");
+    check::<PlanParams>("plan-params");
+    check::<LayerPlan>("layer-plan");
     check::<DiskMetadata>("disk-metadata");
 }
 

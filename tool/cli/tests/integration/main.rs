@@ -3,6 +3,7 @@
 mod answers;
 mod bolt;
 mod cache;
+mod closures;
 mod differences;
 mod disks;
 mod documents;

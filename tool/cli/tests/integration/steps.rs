@@ -55,6 +55,26 @@ fn steps_chained_by_their_files_equal_a_build() {
 }
 
 #[test]
+fn a_layer_is_held_to_its_metadata() {
+    let dir = golden::build("steps-expect", "2");
+    let file = params(&dir, "layer");
+    let step = ["layer", "--params", &file, "--out", "site.blob", "--expect", "pin.json"];
+    fs::copy(dir.join("out/layer/site.json"), dir.join("pin.json")).expect("copied");
+    assert_eq!(good(&dir, &step), "");
+    same(&dir, "site.blob", "out/layer/site.tar.zst");
+    fs::remove_file(dir.join("site.blob")).expect("removed");
+    let mut pin: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("pin.json")).expect("read")).expect("JSON");
+    pin["diff-id"] = format!("sha256:{}", "0".repeat(64)).into();
+    fs::write(dir.join("pin.json"), pin.to_string()).expect("written");
+    let stderr = bad(&dir, &step, 1);
+    assert!(stderr.contains("the layer is not what `pin.json` says: diff id sha256:"), "{stderr}");
+    assert!(!dir.join("site.blob").exists());
+    fs::write(dir.join("pin.json"), "{}").expect("written");
+    assert!(bad(&dir, &step, 1).contains("`pin.json`: not a valid layer metadata file"));
+}
+
+#[test]
 fn parameters_may_stand_in_an_argument() {
     let dir = golden::build("steps-text", "2");
     let text = fs::read_to_string(dir.join(params(&dir, "layer"))).expect("there");

@@ -59,6 +59,9 @@ pub struct ImageSpec {
     /// Whether Docker's media types of the base stay.
     #[serde(skip_serializing_if = "MediaTypes::is_keep")]
     pub media_types: MediaTypes,
+    /// Whether layers with nothing in them stay.
+    #[serde(skip_serializing_if = "EmptyLayers::is_keep")]
+    pub empty_layers: EmptyLayers,
 }
 
 impl ImageSpec {
@@ -131,6 +134,25 @@ pub enum MediaTypes {
 }
 
 impl MediaTypes {
+    fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}
+
+/// What becomes of layers with nothing in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum EmptyLayers {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are left out, with their history.
+    Drop,
+}
+
+impl EmptyLayers {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     fn is_keep(&self) -> bool {
         *self == Self::Keep
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Packages;
 use super::attributes::{Attributes, AttributesError, Rule, attributes_of};
+use super::closure::{Closure, ClosureSpec};
 use crate::{
     Acl, Capabilities, Compression, Device, FileMode, Key, Owner, OwnerName, Pattern, Timestamp, TreePath,
     XattrName, XattrValue,
@@ -55,7 +56,7 @@ impl LayerSpec {
     }
 }
 
-/// One entry of a layer as written: exactly one of the kinds, the first twelve keys.
+/// One entry of a layer as written: exactly one of the kinds, the first fourteen keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -75,6 +76,12 @@ pub struct Add {
     /// Another layer of the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<Key>,
+    /// Store paths of Nix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closure: Option<ClosureSpec>,
+    /// A reference graph of the build host, whose paths get a database of Nix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nix_database: Option<String>,
     /// A file with this content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -96,7 +103,7 @@ pub struct Add {
     /// The absence of what layers below have at this path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whiteout: Option<TreePath>,
-    /// Where it goes; `/` unless said for `dir` and `tar`, needed for others that do not say it themselves.
+    /// Where it goes; `/` unless said for `dir` and `tar`, `/nix/store` for `closure`, needed for others that do not say it themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<TreePath>,
     /// Permission bits; of a directory of the host those of its files.
@@ -185,6 +192,10 @@ pub enum Source {
     Deb(Packages, Filter, bool),
     /// Another layer of the spec, or an input that is a layer blob.
     Layer(Key),
+    /// Store paths of Nix.
+    Closure(Closure),
+    /// The database for the store paths of a reference graph, by path or input name.
+    NixDatabase(String),
     /// A file with this content.
     Text(String),
     /// A symbolic link with this target.
@@ -241,14 +252,29 @@ pub enum AddError {
     /// An xattr that Linux does not keep of this kind.
     #[error("`{0}` cannot have the xattr `{1}`: Linux keeps `user.*` of files and directories only")]
     UserXattr(&'static str, XattrName),
+    /// Keys of a closure that do not fit each other.
+    #[error("`closure`: {0}")]
+    Closure(&'static str),
     /// Attributes that contradict each other.
     #[error(transparent)]
     Attributes(#[from] AttributesError),
 }
 
 /// The names of all kinds, for messages.
-const KINDS: [&str; 12] = [
-    "file", "dir", "tar", "deb", "layer", "text", "symlink", "hardlink", "mkdir", "device", "fifo",
+const KINDS: [&str; 14] = [
+    "file",
+    "dir",
+    "tar",
+    "deb",
+    "layer",
+    "closure",
+    "nix-database",
+    "text",
+    "symlink",
+    "hardlink",
+    "mkdir",
+    "device",
+    "fifo",
     "whiteout",
 ];
 
@@ -261,21 +287,24 @@ fn kinds() -> String {
 /// Kinds that make one path with permission bits.
 const WITH_MODE: &[&str] = &["file", "text", "mkdir", "device", "fifo"];
 /// Kinds that make paths with an owner and a time.
-const WITH_OWNER: &[&str] = &["file", "dir", "tar", "deb", "text", "symlink", "mkdir", "device", "fifo"];
+const WITH_OWNER: &[&str] =
+    &["file", "dir", "tar", "deb", "closure", "text", "symlink", "mkdir", "device", "fifo"];
 /// Kinds that read many paths.
 const WITH_FILTER: &[&str] = &["dir", "tar", "deb"];
 
 impl Add {
     /// Returns the words by which the entry names what the host has: those of its packages, one, or none.
     pub fn words(&self) -> impl Iterator<Item = &String> {
-        let one = [&self.file, &self.dir, &self.tar].into_iter().flatten();
-        one.chain(self.deb.iter().flat_map(Packages::words))
+        let one = [&self.file, &self.dir, &self.tar, &self.nix_database].into_iter().flatten();
+        let many = self.deb.iter().flat_map(Packages::words);
+        one.chain(many).chain(self.closure.iter().flat_map(ClosureSpec::words))
     }
 
     /// Returns these words, to change them.
     pub fn words_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let one = [&mut self.file, &mut self.dir, &mut self.tar].into_iter().flatten();
-        one.chain(self.deb.iter_mut().flat_map(Packages::words_mut))
+        let one = [&mut self.file, &mut self.dir, &mut self.tar, &mut self.nix_database];
+        let many = self.deb.iter_mut().flat_map(Packages::words_mut);
+        one.into_iter().flatten().chain(many).chain(self.closure.iter_mut().flat_map(ClosureSpec::words_mut))
     }
 
     /// Returns how many sources the entry has: as many as packages, one of every other kind.
@@ -328,6 +357,11 @@ impl Add {
             self.tar.clone().map(|tar| Source::Tar(tar, filter())),
             self.deb.clone().map(|deb| Source::Deb(deb, filter(), self.status.unwrap_or(true))),
             self.layer.clone().map(Source::Layer),
+            match &self.closure {
+                Some(closure) => Some(Source::Closure(closure.closure().map_err(AddError::Closure)?)),
+                None => None,
+            },
+            self.nix_database.clone().map(Source::NixDatabase),
             self.text.clone().map(Source::Text),
             self.symlink.clone().map(Source::Symlink),
             self.hardlink.clone().map(Source::Hardlink),
@@ -353,10 +387,11 @@ impl Add {
         let no_mode = match kind {
             "dir" => ": use `set`",
             "tar" | "deb" => ": its files keep what they have; use `set`",
+            "closure" => ": its files have the modes of a Nix store; use `set`",
             "symlink" => ": a link has none",
             _ => "",
         };
-        let keys: [(&'static str, bool, &[&str], &'static str); 18] = [
+        let keys: [(&'static str, bool, &[&str], &'static str); 19] = [
             ("mode", self.mode.is_some() && kind != "dir", WITH_MODE, no_mode),
             ("owner", self.owner.is_some(), WITH_OWNER, ""),
             ("user", self.user.is_some(), WITH_OWNER, ""),
@@ -380,6 +415,7 @@ impl Add {
             ),
             ("to", self.to.is_some() && kind == "deb", &[], ": a package says its paths itself"),
             ("to", self.to.is_some() && kind == "layer", &[], ": a layer says its paths itself"),
+            ("to", self.to.is_some() && kind == "nix-database", &[], ": Nix says where it is"),
         ];
         match keys.into_iter().find(|(_, there, kinds, _)| *there && !kinds.contains(&kind)) {
             None => Ok(()),
@@ -390,10 +426,21 @@ impl Add {
     /// Returns where the entry goes.
     fn place(&self, kind: &'static str, source: &Source) -> Result<TreePath, AddError> {
         let own = self.mkdir.as_ref().or(self.fifo.as_ref()).or(self.whiteout.as_ref());
-        let many = matches!(source, Source::Dir(..) | Source::Tar(..) | Source::Deb(..) | Source::Layer(_));
+        let many = matches!(
+            source,
+            Source::Dir(..)
+                | Source::Tar(..)
+                | Source::Deb(..)
+                | Source::Layer(_)
+                | Source::Closure(_)
+                | Source::NixDatabase(_)
+        );
         match own.or(self.to.as_ref()) {
             Some(path) if path.is_root() && !many => Err(AddError::Root(kind)),
             Some(path) => Ok(path.clone()),
+            None if matches!(source, Source::Closure(_)) => {
+                Ok(TreePath::parse(b"/nix/store").expect("a path"))
+            }
             None if many => Ok(TreePath::root()),
             None => Err(AddError::Missing(kind, "to")),
         }
@@ -436,6 +483,16 @@ mod tests {
             r#"{"mkdir":"/a/.wh..wh..opq"}"#,
             r#"{"tar":"x","to":"/.wh.x/y"}"#,
             r#"{"whiteout":"/.wh.x"}"#,
+            r#"{"closure":{"store":"s"}}"#,
+            r#"{"closure":{"graph":"g"}}"#,
+            r#"{"closure":{"store":"s","graph":"g","paths":[]}}"#,
+            r#"{"closure":{"store":"s","graph":"g","plan":"p"}}"#,
+            r#"{"closure":{"store":"s","graph":"g","part":0}}"#,
+            r#"{"closure":{"store":"s","paths":[],"disallow":["gcc*"]}}"#,
+            r#"{"closure":{"store":"s","paths":[],"max-size":1}}"#,
+            r#"{"closure":{"store":"s","graph":"g"},"mode":"0755"}"#,
+            r#"{"nix-database":"g","to":"/a"}"#,
+            r#"{"nix-database":"g","owner":"1:1"}"#,
         ];
         for text in bad {
             let add: Add = serde_json::from_str(text).expect(text);
@@ -460,6 +517,9 @@ mod tests {
             r#"{"device":"c 1:3","to":"/dev/null","mode":"0666"}"#,
             r#"{"fifo":"/a","user":"root","group":"adm"}"#,
             r#"{"whiteout":"/a"}"#,
+            r#"{"closure":{"store":"s","graph":"g","plan":"p","part":0,"disallow":["gcc*"],"max-size":1}}"#,
+            r#"{"closure":{"store":"s","paths":[]},"to":"/a","owner":"1:1"}"#,
+            r#"{"nix-database":"g"}"#,
         ];
         for text in good {
             let add: Add = serde_json::from_str(text).expect(text);

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod bundle;
+mod closure;
 mod disk;
 mod hint;
 mod image;
@@ -16,9 +17,10 @@ mod spec;
 
 pub use attributes::{Attributes, AttributesError, Rule, RuleKind};
 pub use bundle::{BundleFormat, BundleSpec};
+pub use closure::{Closure, ClosureSpec, PlanPolicy, PlanSpec, Taken};
 pub use disk::{DiskError, DiskSource, DiskSpec, MediumKind, StoreName};
 pub use hint::closest;
-pub use image::{Base, BaseError, BaseSpec, HistorySpec, ImageSpec, IndexSpec, MediaTypes};
+pub use image::{Base, BaseError, BaseSpec, EmptyLayers, HistorySpec, ImageSpec, IndexSpec, MediaTypes};
 pub use layer::{Add, AddError, Entry, Filter, LayerSpec, Source};
 pub use packages::Packages;
 pub use seed::{ArchivesOptions, ContainerdOptions, SeedImage, SeedSpec, StoreForm};

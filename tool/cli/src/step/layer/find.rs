@@ -9,6 +9,7 @@ use ociseed_tree::{
     read_listed,
 };
 
+use super::closure;
 use crate::failure::{Failure, chain};
 use crate::inputs::{Directory, Inputs, Place};
 
@@ -63,6 +64,7 @@ pub(crate) fn look(spec: &LayerSpec, inputs: &Inputs, place: &str) -> Result<(),
         let entry = entry_of(add, &place)?;
         match &entry.source {
             Source::Layer(_) => Ok(()),
+            Source::Closure(closure) => closure::look(closure, &entry.to, inputs, &place),
             Source::Dir(word, _) => {
                 let Directory::Host(found) = inputs.find_directory(word, &place)? else { return Ok(()) };
                 let checked = check_directory(&found.dir, &found.path);
@@ -125,6 +127,11 @@ fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Fou
             }
         }
         Source::Layer(key) => Found::Archives(vec![(sources.layer)(key, place)?]),
+        Source::Closure(closure) => {
+            let taken = closure::find(closure, &entry.to, sources.inputs, sources.stamps, place)?;
+            Found::Files(taken, Vec::new())
+        }
+        Source::NixDatabase(word) => Found::Archives(vec![find_archive(word, sources, place)?]),
         _ => Found::Nothing,
     })
 }
@@ -162,7 +169,7 @@ pub(super) fn check_used(selection: &Selection<'_>, place: &str) -> Result<(), F
     Err(Failure::usages(unused.iter().map(say).collect()))
 }
 
-fn host_failure(place: &str, found: &Place, mut error: DirectoryError) -> Failure {
+pub(super) fn host_failure(place: &str, found: &Place, mut error: DirectoryError) -> Failure {
     if let DirectoryError::Read { path, .. } | DirectoryError::Type { path, .. } = &mut error
         && path.as_path() == found.path
     {

@@ -12,6 +12,7 @@ use ociseed_tree::{
     apply_rules, deb, read_archive,
 };
 
+use super::closure::database_files;
 use super::find::{Found, Taken, check_file, check_used, entry_of, package_place};
 use crate::failure::Failure;
 use crate::inputs::Place;
@@ -68,7 +69,7 @@ impl Making<'_> {
     /// Adds what an entry makes; `source` is the number of its first source.
     fn add(&mut self, entry: &SpecEntry, found: Found, source: u32, place: &str) -> Result<(), Failure> {
         let precedence = match entry.source {
-            Source::Dir(..) => Precedence::Host,
+            Source::Dir(..) | Source::Closure(_) => Precedence::Host,
             Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => Precedence::Incidental,
             _ => Precedence::Explicit,
         };
@@ -78,6 +79,10 @@ impl Making<'_> {
                 return self.packages(&found, filter, *status, entry, source, place);
             }
             (Source::Tar(_, filter), Found::Archives(found)) => self.tar(&found, filter, entry, place)?,
+            (Source::NixDatabase(_), Found::Archives(found)) => {
+                let [found] = &*found else { unreachable!("a graph is one file") };
+                database_files(found, place)?
+            }
             (_, Found::Archives(found)) => self.tar(&found, &all, entry, place)?,
             (_, Found::Files(taken, _)) => taken,
             (single, Found::Nothing) => vec![(entry.to.clone(), made_of(single))],
@@ -184,7 +189,13 @@ fn made_of(source: &Source) -> Entry {
         Source::Device(device) => Entry::device(*device),
         Source::Fifo => Entry::fifo(),
         Source::Whiteout => Entry::whiteout(),
-        Source::File(_) | Source::Dir(..) | Source::Tar(..) | Source::Deb(..) | Source::Layer(_) => {
+        Source::File(_)
+        | Source::Dir(..)
+        | Source::Tar(..)
+        | Source::Deb(..)
+        | Source::Layer(_)
+        | Source::Closure(_)
+        | Source::NixDatabase(_) => {
             unreachable!("what the host has for it was found")
         }
     }
@@ -216,6 +227,8 @@ fn describe(conflict: &BuildError, spec: &LayerSpec) -> String {
             ("tar", add.tar.as_deref()),
             ("deb", deb),
             ("layer", add.layer.as_ref().map(Key::as_str)),
+            ("closure", add.closure.as_ref().map(|closure| &*closure.store)),
+            ("nix-database", add.nix_database.as_deref()),
             ("symlink", add.symlink.as_deref()),
         ];
         match kinds.into_iter().find_map(|(kind, value)| Some((kind, value?))) {
