@@ -24,8 +24,6 @@
       functions = each (
         system: import ./nix { inherit system; } // { inherit (release.${system}) tool; }
       );
-      module = ./nix/modules/ociseed.nix;
-      module-tests = ./tests/nix/module;
 
       # A package of directories as they are, by Nix's own builder: there is no shell to make one with.
       linked =
@@ -46,7 +44,7 @@
       # The tests of the module are all evaluation: what is to be built is nothing, if they pass.
       module-check =
         let
-          failed = builtins.filter (check: check.problem != null) (import module-tests { }).checks;
+          failed = builtins.filter (check: check.problem != null) (import ./tests/nix/module { }).checks;
           told = builtins.concatStringsSep "\n" (map (check: "${check.name}: ${check.problem}") failed);
         in
         if failed == [ ] then linked "ociseed-module-check" [ ] else throw "ociseed: ${told}";
@@ -61,22 +59,18 @@
 
       overlays.default = import ./nix/overlay.nix;
 
-      nixosModules =
-        if builtins.pathExists module then
-          rec {
-            default = ociseed;
-            ociseed =
-              { lib, pkgs, ... }:
-              {
-                imports = [ module ];
-                # The overlay's loader, if it is used, else the release's.
-                services.ociseed.package = lib.mkDefault (
-                  pkgs.ociseed-loader or packages.${pkgs.stdenv.hostPlatform.system}.ociseed-loader or null
-                );
-              };
-          }
-        else
-          { };
+      nixosModules = rec {
+        default = ociseed;
+        ociseed =
+          { lib, pkgs, ... }:
+          {
+            imports = [ ./nix/modules/ociseed.nix ];
+            # The overlay's loader, if it is used, else the release's.
+            services.ociseed.package = lib.mkDefault (
+              pkgs.ociseed-loader or packages.${pkgs.stdenv.hostPlatform.system}.ociseed-loader or null
+            );
+          };
+      };
 
       templates = rec {
         default = appliance;
@@ -88,7 +82,10 @@
 
       checks = each (
         system:
-        (
+        {
+          module = module-check;
+        }
+        // (
           if packages.${system} == { } then
             { }
           else
@@ -100,7 +97,6 @@
               };
             }
         )
-        // (if builtins.pathExists module-tests then { module = module-check; } else { })
       );
 
       formatter = each (_: linked "ociseed-fmt" [ ./nix/formatter ]);

@@ -119,11 +119,31 @@ check_flake_with_release() {
     succeeds "a function with the builder of the release" layer_of
     succeeds "packages of the other system" nix eval --raw "path:$flake#packages.$other_system.static.drvPath"
     succeeds "without flakes, too" nix-build --no-out-link --expr "(import $flake/nix { }).layer { name = \"a\"; }"
+    check_flake_module
     check_template
     check_overlay
     sed -i 's/"sha256": ".*"/"sha256": "'"$(printf '0%.0s' {1..64})"'"/' "$flake/nix/releases.json"
     fails_with "an archive that is not the locked one" "hash mismatch" nix build --no-link "path:$flake#static"
     stop_serving
+}
+
+# loader_of PKGS: the loader that the flake's module takes, where NixOS has this for `pkgs`.
+loader_of() {
+    nix eval --raw --impure --expr "
+        let
+          flake = builtins.getFlake \"path:$flake\";
+          lib = import (flake + \"/tests/nix/module/lib.nix\");
+          modules = [ flake.nixosModules.default (flake + \"/tests/nix/module/nixos.nix\") { _module.args.pkgs = $1; } ];
+        in \"\${(lib.evalModules { inherit modules; }).config.services.ociseed.package}\""
+}
+
+# The loader of the release, unless nixpkgs has one by the overlay.
+check_flake_module() {
+    local release pkgs="stdenv.hostPlatform.system = \"$system\";"
+    local other='ociseed-loader = { type = "derivation"; name = "other"; outPath = "/nix/store/other"; };'
+    release=$(nix eval --raw "path:$flake#packages.$system.ociseed-loader")
+    succeeds "the module takes the loader of the release" test "$(loader_of "{ $pkgs }")" = "$release"
+    succeeds "the module takes the overlay's loader" test "$(loader_of "{ $pkgs $other }")" = /nix/store/other
 }
 
 check_template() {
