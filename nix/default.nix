@@ -10,8 +10,8 @@
 # a spec names another part of itself, an argument is that part.
 {
   # The builder: one static program for `system`, as a path or a derivation
-  # whose output is the program itself.
-  ociseed,
+  # whose output is the program itself; that of the release unless said.
+  ociseed ? (import ./release.nix { inherit system; }).tool,
   # Where the steps run. It reaches no output: an image says its own platform.
   system ? builtins.currentSystem,
   # Whether outputs are addressed by their content (Nix's experimental feature

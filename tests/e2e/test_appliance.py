@@ -6,32 +6,31 @@ import unittest
 import appliance
 import guest_base
 import loader_case
-import loader_seed as seed
-import placed
 import rig
-from appliance import Appliance, SeedDisk
+from appliance import SeedDisk
+from appliance_case import (
+    JOB,
+    NAMESPACE,
+    NEXT,
+    ONLY_LINKS,
+    RUN_BOTH,
+    SAY_INIT,
+    STATUS,
+    TEXTS,
+    WEB,
+    ApplianceCase,
+    count_files,
+    make_medium,
+    seed_line,
+)
 from partitions import partitioned
 
-WEB, JOB, NEXT = (f"docker.io/library/{name}" for name in ("web:1", "job:1", "web:2"))
-TEXTS = {WEB: "this is web", JOB: "this is job", NEXT: "this is the next web"}
 UNITS = rig.SOURCE / "systemd"
 PLACE = "ociseed-loader place --seed {} --trust {}\n"
 # As docs/loader.md has it.
 PLACE_OR_SAY = 'ociseed-loader place --seed {} --trust {} || echo "images of the OS are not available: exit code $?"\n'
-NAMESPACE = "export CONTAINERD_NAMESPACE=k8s.io\n"
-RUN = {name: f"ctr run --rm {name} c{number} cat /etc/motd\n" for number, name in enumerate((WEB, JOB))}
-RUN_BOTH = f"{NAMESPACE}{RUN[WEB]}mark first-output\n{RUN[JOB]}"
-STATUS = "ociseed-loader status\n"
 COUNT_IMAGES = f'{NAMESPACE}echo "images: $(ctr images list -q | grep -vc sha256:)"\n'
-# Before anything ran: what an import or unpacking has made.
-ROOT = "/var/lib/containerd"
-COUNT_FILES = (
-    f"echo \"blobs and layers: $(find {ROOT}/*.content.*/blobs {ROOT}/*.overlayfs/snapshots -type l | wc -l) links,"
-    f' $(find {ROOT}/*.content.*/blobs {ROOT}/*.overlayfs/snapshots -type f | wc -l) files"\n'
-)
-# Three layers, one of them in both images; two configurations and two manifests.
-ONLY_LINKS = "blobs and layers: 10 links, 0 files"
-SAY_INIT = 'echo "init is $(cat /proc/1/comm)"\n'
+COUNT_FILES = count_files()
 SAY_DEVICE = (
     "device=$(awk '$5 ~ \"^/run/ociseed/media/\" { print $3 }' /proc/self/mountinfo)\n"
     'echo "the seed is on $(cat "/sys/dev/block/$device/dm/uuid")"\n'
@@ -46,51 +45,7 @@ READ_ALL = f"find {appliance.SEED_MOUNT} -type f -exec cat {{}} + >/dev/null\nma
 CORRUPTED = "(?s)Input/output error.*the appliance failed with 1.*Power down"
 
 
-def seed_line(medium, trust, checked):
-    return f"seed id={medium.seed_id} lock={medium.lock} trust={trust} checked={checked} bytes="
-
-
-def make_medium(directory, names):
-    directory.mkdir()
-    archives = {}
-    for number, name in enumerate(names):
-        archive = directory / f"{number}.tar"
-        seed.write_archive(archive, [loader_case.image(name, f"{TEXTS[name]}\n")])
-        archives[name] = archive
-    return placed.of_archives(directory, archives)
-
-
-@guest_base.needs_machine
-class Placed(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.directory = rig.scratch_directory("g")
-        cls.addClassCleanup(rig.run, ["rm", "-rf", "--", cls.directory])
-        cls.medium = make_medium(cls.directory / "a", (WEB, JOB))
-        cls.slots = partitioned(cls.directory / "slots", {"seed-a": cls.medium.image})
-
-    def appliance(self, image=None, **options):
-        directory = self.directory / self.id().rpartition(".")[2]
-        directory.mkdir()
-        self.addCleanup(rig.run, ["rm", "-rf", "--", directory])
-        disk = SeedDisk(image, mount="") if image else None
-        return Appliance(directory, **{"seed": disk, **options})
-
-    def assert_ran(self, console, names=(WEB, JOB)):
-        for name, text in TEXTS.items():
-            self.assertEqual(console.lines.count(text), int(name in names), console.text)
-
-    def assert_said(self, console, *lines):
-        """The guest said lines that begin so, in this order."""
-        at = 0
-        for line in lines:
-            found = [number for number, said in enumerate(console.lines) if number >= at and said.startswith(line)]
-            self.assertTrue(found, f"`{line}` was not said, or not there:\n{console.text}")
-            at = found[0]
-
-    def seed_line(self, trust, checked):
-        return seed_line(self.medium, trust, checked)
-
+class Placed(ApplianceCase):
     # A plain init
 
     def test_by_a_plain_init_and_the_next_version_in_the_other_slot(self):

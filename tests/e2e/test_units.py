@@ -1,14 +1,32 @@
 """The units that are shipped, held against systemd's own opinion of them."""
 
 import os
+import re
+import shlex
 import shutil
+import subprocess
 import unittest
+from pathlib import Path
 
 import rig
 from service_manager import ENVIRONMENT, LOADER, ServiceManager
 
 UNITS = rig.SOURCE / "systemd"
+# The units that the NixOS module makes, by configuration, and where they have the loader.
+NIXOS = rig.SOURCE / "tests/golden/nix/module"
+NIXOS_LOADER = Path("/nix/store/00000000000000000000000000000000-ociseed-loader/bin/ociseed-loader")
 DIRECTORIES = {"run/ociseed": 0o755, "run/ociseed/seeds": 0o755, "var/lib/ociseed": 0o755}
+
+
+def alone(command):
+    """Runs a command for a second, where it finds and leaves nothing; returns its exit code, or None, and what it said."""
+    hidden = " && ".join(f"mkdir -p {path} && mount -t tmpfs tmpfs {path}" for path in ("/run", "/var/lib", "/data"))
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{hidden} && exec "$@"', "sh", *command]
+    try:
+        result = rig.run(inside, check=False, timeout=1)
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return result.returncode, result.stdout + result.stderr
 
 
 @unittest.skipUnless(shutil.which("systemd-analyze"), "there is no systemd in this root")
@@ -24,19 +42,40 @@ class Units(unittest.TestCase):
         result = rig.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit], check=False)
         return result.returncode, result.stdout + result.stderr
 
-    def test_units_are_right(self):
-        # What they start is where packages put it.
-        LOADER.symlink_to(rig.BINARIES / "ociseed-loader")
-        self.addCleanup(LOADER.unlink)
-        units = sorted(UNITS.glob("*.service"))
+    def assert_right(self, units, loader):
         self.assertTrue(units)
+        loader.parent.mkdir(parents=True, exist_ok=True)
+        loader.symlink_to(rig.BINARIES / "ociseed-loader")
+        self.addCleanup(loader.unlink)
         for unit in units:
-            with self.subTest(unit.name):
+            with self.subTest(unit=str(unit)):
                 text = unit.read_text()
                 self.assertEqual(self.verify(unit.name, text), (0, ""))
                 # That it looks at all.
-                for right, wrong in (("Type=", "Typ="), ("/usr/bin/", "/usr/nowhere/")):
+                for right, wrong in (("Type=", "Typ="), (f"{loader.parent}/", "/usr/nowhere/")):
                     self.assertNotEqual(self.verify(unit.name, text.replace(right, wrong)), (0, ""))
+
+    def test_units_are_right(self):
+        # What they start is where packages put it.
+        self.assert_right(sorted(UNITS.glob("*.service")), LOADER)
+
+    def test_units_of_the_nixos_module_are_right(self):
+        self.assert_right(sorted(NIXOS.glob("*/*.service")), NIXOS_LOADER)
+
+    def test_the_loader_takes_the_command_lines_of_the_nixos_module(self):
+        units = sorted(NIXOS.glob("*/*.service"))
+        self.assertTrue(units)
+        for unit in units:
+            with self.subTest(unit=str(unit)):
+                (line,) = re.findall(r"^Exec(?:Start|Stop)=(.*)$", unit.read_text(), re.MULTILINE)
+                # Escapes of systemd that the module uses.
+                program, *words = shlex.split(line.replace("%%", "%").replace("$$", "$"))
+                self.assertEqual(program, str(NIXOS_LOADER))
+                code, said = alone([rig.BINARIES / "ociseed-loader", *words])
+                # The seed is not there, or is still waited for: both come after the words were understood.
+                self.assertIn(code, (0, 3, None), said)
+                code, said = alone([rig.BINARIES / "ociseed-loader", *words, "--no-such-flag"])
+                self.assertEqual(code, 2, said)
 
     def test_rules_make_the_directories(self):
         root = self.directory / "root"
@@ -81,13 +120,13 @@ CRITICAL, BACKGROUND, PLACE = "run critical", "run background", "place"
 class Started(unittest.TestCase):
     """What systemd makes of the units, whose loader is a stand-in."""
 
-    def manager(self, environment="", haste=True):
+    def manager(self, environment="", haste=True, units=UNITS, containerd="containerd.service"):
         directory = rig.scratch_directory("u")
         self.addCleanup(rig.run, ["rm", "-rf", "--", directory])
         for path in (LOADER, ENVIRONMENT):
             self.addCleanup(path.unlink, missing_ok=True)
-        units = sorted(UNITS.glob("*.service"))
-        others = {"containerd.service": CONTAINERD, "kubelet.service": KUBELET}
+        units = sorted(units.glob("*.service"))
+        others = {containerd: CONTAINERD, "kubelet.service": KUBELET}
         manager = ServiceManager(directory, units, others, environment)
         for unit in units:
             if haste:
@@ -113,6 +152,19 @@ class Started(unittest.TestCase):
         self.assert_order(lines, f"critical is {GOOD}", "containerd stopped")
         self.assertIn(f"background is {GOOD}", lines)
         self.assertEqual([lines.count(line) for line in (place, run.format("critical"), run.format("background"), settle)], [1] * 4)
+
+    def test_those_of_the_nixos_module_start_and_stop_in_order_with_their_words(self):
+        units = rig.scratch_directory("u")
+        self.addCleanup(rig.run, ["rm", "-rf", "--", units])
+        for unit in (NIXOS / "everything").glob("*.service"):
+            (units / unit.name).write_text(unit.read_text().replace(str(NIXOS_LOADER), str(LOADER)))
+        lines = self.manager(units=units, containerd="my-containerd.service", haste=False).boot(SHOW_BOTH)
+        (place,) = [line for line in lines if line.startswith("loader place ")]
+        self.assertIn(" --previous-seed LABEL=the other seed --expect-seed ", place)
+        self.assertTrue(place.endswith(' --run-dir /run/a "word" with 50%, ${SEED} and \\'), place)
+        (settle,) = [line for line in lines if line.startswith("loader settle ")]
+        self.assert_order(lines, place, "end of place", "containerd starts", f"end of {CRITICAL}", f"end of {BACKGROUND}")
+        self.assert_order(lines, f"critical is {GOOD}", f"background is {GOOD}", "containerd stopped", settle)
 
     def test_without_options_the_seed_is_that_of_the_image(self):
         (line,) = [line for line in self.manager().boot() if line.startswith("loader run --class critical ")]
