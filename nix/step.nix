@@ -87,8 +87,8 @@ derivation (
         [ ]
     )
     # A layout may be one of links into the store.
-  ++ [ "--follow-links" ]
-  ++ flags;
+    ++ [ "--follow-links" ]
+    ++ flags;
     # An uncompressed tar names the store paths of what was put into it. They are
     # for the target; here they would keep build inputs alive. The attribute
     # needs structured attributes.
