@@ -8,19 +8,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, File};
 use ociseed_image::{Carried, Named};
 use ociseed_seed::carry;
 use ociseed_spec::Digest;
 use ociseed_spec::file::Base;
 use ociseed_spec::metadata::LayerMetadata;
 use ociseed_spec::params::BlobSource;
-use ociseed_store::{Archive, BlobFile, Layout, LayoutError, ListedLayout, Place as BlobPlace, Source};
-use ociseed_tree::{Content, Extent, FileRange, HostFile, ListedFile};
+use ociseed_store::{
+    Archive, ArchiveError, BlobFile, Layout, LayoutError, ListedLayout, Place as BlobPlace, Source,
+};
+use ociseed_tree::{Content, Extent, FileRange, HostFile, ListedFile, spool};
 
+use crate::context::cancellation;
 use crate::failure::{Failure, chain};
 use crate::files::digest_of_stamps;
 use crate::inputs::{self, Inputs, Place};
+use crate::scratch::Scratch;
 use crate::step;
 
 /// Finds blobs by digest.
@@ -266,8 +270,20 @@ pub(crate) fn by_path(files: &[ListedFile]) -> BTreeMap<PathBuf, (Arc<Dir>, Path
 }
 
 fn open_archive(place: &Place) -> Result<Archive, Failure> {
-    let file = place.dir.open(&place.path).map_err(|error| place.failure(&error))?;
+    let open = || place.dir.open(&place.path).map_err(|error| place.failure(&error));
+    let mut opened = Archive::open(open()?, place.shown.clone());
+    if let Err(ArchiveError::Compressed { .. }) = opened {
+        opened = Archive::open(decompressed(&open()?, place)?, place.shown.clone());
+    }
     let hint = "`docker save` makes one, and `skopeo copy SOURCE oci-archive:FILE:NAME`";
-    Archive::open(file, place.shown.clone())
-        .map_err(|error| Failure::new(chain(&error)).hint(hint.to_owned()))
+    opened.map_err(|error| Failure::new(chain(&error)).hint(hint.to_owned()))
+}
+
+/// Decompresses an archive into a file without a name: what is in it is read in any order.
+fn decompressed(file: &File, place: &Place) -> Result<File, Failure> {
+    let scratch = Scratch::temporary()?;
+    let size = file.metadata().map_err(|error| place.failure(&error))?.len();
+    let plain = spool(cancellation().over(file), size, &mut || scratch.file());
+    let plain = plain.map_err(|error| place.failure(&error))?;
+    Ok(Arc::into_inner(plain).expect("nobody else has it yet"))
 }

@@ -20,7 +20,8 @@ Environment:
   CLICOLOR_FORCE  if set, messages have colours also where they go to no terminal
   TERM            with `dumb`, neither colours nor bars
   XDG_CACHE_HOME  the cache of `build` is in its directory `ociseed`; else in ~/.cache/ociseed
-  TMPDIR          where `inspect` and `diff` keep what has no room in memory (/tmp unless set)";
+  TMPDIR          where `inspect` and `diff` keep what has no room in memory, and all what a compressed
+                  image archive holds (/tmp unless set)";
 
 pub(crate) const BUILD: &str = "\
 Examples:

@@ -93,12 +93,19 @@ fn uses(spec: &str, input: &str) -> bool {
 fn a_base_is_the_same_wherever_it_is() {
     let dir = build("images-bases");
     let one = report(&dir, "out")["image.one"]["digest"].as_str().expect("a digest").to_owned();
+    let pack =
+        "gzip -nc out/bundle/docker.tar > docker.tar.gz && xz -c out/bundle/archive.tar > archive.tar.xz";
+    let packed = Command::new("sh").args(["-c", pack]).current_dir(&dir).status().expect("sh runs");
+    assert!(packed.success(), "gzip and xz are on every build machine");
     let bases = [
         r#"layout = "layout", reference = "example.org/multi:1""#.to_owned(),
         format!(r#"layout = "layout", reference = "{one}""#),
         r#"archive = "archive", reference = "one:1""#.to_owned(),
         r#"archive = "archive", reference = "example.org/multi:1""#.to_owned(),
         r#"archive = "docker", reference = "docker.io/library/one:1""#.to_owned(),
+        // As a whole compressed, as dockerTools of nixpkgs leaves them.
+        r#"archive = "gzipped", reference = "docker.io/library/one:1""#.to_owned(),
+        r#"archive = "xz", reference = "one:1""#.to_owned(),
     ];
     for (number, base) in bases.iter().enumerate() {
         let spec = format!(
@@ -108,8 +115,13 @@ fn a_base_is_the_same_wherever_it_is() {
         );
         fs::write(dir.join("over.toml"), spec).expect("written");
         let out = format!("over-{number}");
-        let inputs =
-            ["layout=out/bundle/layout", "archive=out/bundle/archive.tar", "docker=out/bundle/docker.tar"];
+        let inputs = [
+            "layout=out/bundle/layout",
+            "archive=out/bundle/archive.tar",
+            "docker=out/bundle/docker.tar",
+            "gzipped=docker.tar.gz",
+            "xz=archive.tar.xz",
+        ];
         let mut args = vec!["build", "over.toml", "--out", &out];
         args.extend(inputs.iter().filter(|input| uses(base, input)).flat_map(|input| ["--input", input]));
         good(&dir, &args);
@@ -118,6 +130,12 @@ fn a_base_is_the_same_wherever_it_is() {
         assert_eq!(targets, report(&dir, "over-0"), "{base}");
         good(&dir, &["verify", &out]);
     }
+    let whole = fs::read(dir.join("docker.tar.gz")).expect("read");
+    fs::write(dir.join("docker.tar.gz"), &whole[..whole.len() / 2]).expect("written");
+    let base = "[image.keep]\nbase = { archive = \"docker.tar.gz\" }\n";
+    fs::write(dir.join("cut.toml"), base).expect("written");
+    let stderr = bad(&dir, &["build", "cut.toml", "--out", "cut"], 1);
+    assert!(stderr.contains("`docker.tar.gz`: cannot decompress"), "{stderr}");
 }
 
 #[test]
