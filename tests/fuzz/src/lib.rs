@@ -4,6 +4,7 @@
 //! They may refuse them; they may not panic, hang, or take memory that the
 //! bytes do not account for. What they take must hold what the crates promise.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -13,11 +14,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ociseed_image::Image;
 use ociseed_media::cpio;
 use ociseed_media::erofs::{self, Compression};
+use ociseed_nix::{Graph, database, plan};
 use ociseed_seed::bolt;
-use ociseed_spec::file::Spec;
-use ociseed_spec::json;
+use ociseed_spec::file::{PlanPolicy, Spec};
 use ociseed_spec::lock::Lock;
 use ociseed_spec::metadata::ImageRecord;
+use ociseed_spec::{LayerPlan, json};
 use ociseed_tree::{Content, Node, Tree, deb, decompress, listing, read_archive};
 
 /// A function that takes any bytes.
@@ -80,11 +82,21 @@ pub fn layout(bytes: &[u8]) {
     }
 }
 
-/// Reads documents: an image record, a manifest with a configuration behind a NUL byte, an index, a lock.
+/// Reads documents: an image record, a manifest with a configuration behind a NUL byte, an index, a lock, a layer plan, a
+/// reference graph. Of a graph that is taken every path is in one layer of any plan, and its database can be made.
 pub fn manifest(bytes: &[u8]) {
     let _ = Image::parse(bytes);
     let _ = Lock::parse(bytes);
     let _ = ociseed_store::parse_index(bytes);
+    let previous = LayerPlan::parse(bytes).ok();
+    if let Ok(graph) = Graph::parse(bytes) {
+        for policy in [PlanPolicy::Popularity, PlanPolicy::Balanced] {
+            let made = plan(&graph, policy, 3, previous.as_ref());
+            let planned: usize = made.layers.iter().map(BTreeSet::len).sum();
+            assert_eq!(planned, graph.own().count(), "a plan lacks paths");
+        }
+        let _ = database(&graph);
+    }
     let mut parts = bytes.splitn(2, |byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
     if let (Some(manifest), Some(config)) = (parts.next(), parts.next()) {
         let record = ImageRecord::new(ociseed_spec::media_type::MANIFEST, manifest, config);

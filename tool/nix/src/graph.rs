@@ -67,10 +67,16 @@ pub enum GraphError {
     /// References that come back to where they began.
     #[error("`{0}` refers to itself by way of others")]
     Circle(StorePathName),
+    /// More paths than anybody has: whole systems have some thousands.
+    #[error("the reference graph has {0} paths, at most {MOST_PATHS} are read")]
+    TooMany(usize),
     /// There is nothing in it.
     #[error("the reference graph has no paths")]
     Empty,
 }
+
+/// How many paths a graph may have, with those below: what is counted for each takes a bit for each other one.
+const MOST_PATHS: usize = 50_000;
 
 /// A graph as Nix writes it; other keys are those of the derivation.
 #[derive(Deserialize)]
@@ -96,6 +102,10 @@ impl Graph {
     /// Bytes that are no such document, or paths that are not a whole closure.
     pub fn parse(bytes: &[u8]) -> Result<Self, GraphError> {
         let Written { closure, below } = serde_json::from_slice(bytes).map_err(GraphError::Json)?;
+        let count = closure.len() + below.len();
+        if count > MOST_PATHS {
+            return Err(GraphError::TooMany(count));
+        }
         let mut reading = Reading::default();
         let lower: BTreeSet<String> = below.iter().map(|written| written.path.clone()).collect();
         for written in closure.into_iter().chain(below) {
@@ -144,16 +154,21 @@ impl Graph {
 
     /// Counts for each path the others that lead to it, however many there are in between.
     pub(crate) fn popularity(&self) -> BTreeMap<&StorePathName, usize> {
-        // What leads to a path by two ways counts once, so each needs a set: walked from above, all are there.
-        let mut leading: BTreeMap<&StorePathName, BTreeSet<&StorePathName>> = BTreeMap::new();
+        // What leads to a path by two ways counts once, so each needs a set, of bits; walked from above, all are there in time.
+        let numbers: BTreeMap<&StorePathName, usize> = self.order.iter().zip(0..).collect();
+        let mut leading: Vec<Option<Box<[u64]>>> = vec![None; self.order.len()];
         let mut counts = BTreeMap::new();
-        for name in self.order.iter().rev() {
-            let above = leading.remove(name).unwrap_or_default();
-            counts.insert(name, above.len());
+        for (at, name) in self.order.iter().enumerate().rev() {
+            let above = leading[at].take();
+            let count = above.iter().flatten().map(|word| word.count_ones() as usize).sum();
+            counts.insert(name, count);
             for reference in self.paths[name].references.iter().filter(|reference| *reference != name) {
-                let below = leading.entry(reference).or_default();
-                below.extend(&above);
-                below.insert(name);
+                let words = self.order.len().div_ceil(64);
+                let below = leading[numbers[reference]].get_or_insert_with(|| vec![0; words].into());
+                for (word, more) in below.iter_mut().zip(above.iter().flatten()) {
+                    *word |= more;
+                }
+                below[at / 64] |= 1 << (at % 64);
             }
         }
         counts
