@@ -44,6 +44,8 @@ class Contest:
     baseline: str = US  # whom others are compared with
     # Called in the end with all turns: whether other things that were promised are so, and a sentence about each.
     checks: object = lambda turns: []
+    # What others say of themselves, which nobody measured here.
+    notes: tuple = ()
 
 
 def ociseed_layer(compression):

@@ -60,7 +60,7 @@ def _surroundings(results):
 
 def _section(name, contest):
     rows = [[f"`{row[0]}`", *row[1:]] for row in report.rows(contest)]
-    lines = "".join(f"- {line}\n" for line in report.lines_of(contest))
+    lines = "".join(f"- {line}\n" for line in [*report.lines_of(contest), *contest.get("notes", [])])
     plot_line = f"![{contest['title']}](benchmarks/{name}.svg)\n"
     return "\n".join([f"## {contest['title']}\n", _measured(contest), _table([report.COLUMNS, *rows]), lines, plot_line])
 

@@ -7,16 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import boot, cached, contests, disks, machine, measure, placing, registering, series, workers
+from harness import boot, cached, closures, contests, disks, machine, measure, placing, registering, series, workers
 from harness.rig import SOURCE, SUITE
 
 SCRATCH = Path("/scratch")
-CONTESTS = {**contests.ALL, "build": cached.contest, **workers.ALL, **disks.ALL, **placing.ALL, **registering.ALL, **boot.ALL}
+CONTESTS = {**contests.ALL, "build": cached.contest, **workers.ALL, **closures.ALL, **disks.ALL, **placing.ALL, **registering.ALL, **boot.ALL}
 # The Debian packages of the peers, in each root.
 PACKAGES = {
     SUITE: [
         *("tar", "zstd", "pigz", "umoci", "buildah", "crane", "docker-cli", "erofs-utils", "squashfs-tools", "containerd"),
-        "bazel-bootstrap",
+        *("bazel-bootstrap", "nix-bin"),
     ],
     boot.SUITE: boot.PACKAGES,
 }
@@ -58,6 +58,7 @@ def _play(contest, rounds):
         "limits": [limit._asdict() for limit in contest.limits],
         "same-size": contest.same_size,
         "checks": [list(check) for check in contest.checks(turns)],
+        "notes": list(contest.notes),
         "turns": turns,
     }
 
