@@ -143,11 +143,16 @@ rec {
   # An image that shares nothing with the others.
   other = build.image {
     name = "other";
-    layers = build.closureLayers {
-      name = "other";
-      layers = [ [ zlib ] ];
-    };
+    layers = [ plain ];
   };
+  # In which all that it names can be read.
+  plain = builtins.head (
+    build.closureLayers {
+      name = "plain";
+      compression = "none";
+      layers = [ [ zlib ] ];
+    }
+  );
 
   plan = build.closurePlan {
     name = "popular";
@@ -221,8 +226,12 @@ rec {
     ];
     inherit pin;
   };
-  over-pinned = build.image {
+  over-pinned = build.bundle {
     name = "over-pinned";
-    layers = [ pinned ];
+    format = "layout";
+    images."example.org/pinned:1" = build.image {
+      name = "pinned-image";
+      layers = [ pinned ];
+    };
   };
 }

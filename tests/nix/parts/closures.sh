@@ -78,6 +78,14 @@ compare_closures() {
         fail "layers of closures are not the same when made again"
     fi
     check_bundle_references "$(closure bundle)"
+    # Its bytes name what it has, and Nix would find that.
+    paths=("$(closure plain)")
+    if ! grep -qa "$zlib/lib/names\|${zlib##*/}" "${paths[0]}"; then fail "the layer does not name $zlib; this check checks nothing"; fi
+    if ! discards_references || [[ -z $(nix-store --query --references "${paths[0]}") ]]; then
+        pass "an uncompressed layer of a closure refers to nothing"
+    else
+        fail "an uncompressed layer of a closure refers to $(nix-store --query --references "${paths[0]}")"
+    fi
 }
 
 manifest_layers() { python3 -c 'import json, sys; print(len(json.loads(json.load(open(sys.argv[1]))["manifest"])["layers"]))' "$1"; }
@@ -147,6 +155,8 @@ check_closure_plans() {
     old=$(closure plan)
     # With nothing changed the plan of before gives itself.
     equal "a plan after itself" "$old" "$(closure plan --arg previous "$old")"
+    # Not one that this policy would make.
+    old=$(closure balanced-plan)
     new=$(closure plan --arg previous "$old" --argstr version 2)
     if diff <(names_of "$old" | sed 's/ssl-1/ssl-2/g') <(names_of "$new") >/scratch/log; then
         pass "a new version of a path stays in its layer"
@@ -155,6 +165,7 @@ check_closure_plans() {
     fi
     # Only the layers with the edited path and what names it are other ones.
     local before after
+    old=$(closure plan)
     before=$(diff_ids "$(closure popular --arg previous "$old")")
     after=$(diff_ids "$(closure popular --arg previous "$old" --argstr greeting bye)")
     if [[ $(comm -12 <(sort <<<"$before") <(sort <<<"$after") | wc -l) == 3 && $(wc -l <<<"$after") == 4 ]]; then
@@ -209,9 +220,9 @@ check_pins() {
     local pin=/scratch/pin.json wrong=/scratch/wrong.json
     cp --no-preserve=mode -- "$(closure pinned.metadata)" "$pin"
     equal "a pinned layer" "$(closure pinned --arg pin "$pin")" "$(closure pinned)"
-    equal "an image over a pinned layer" "$(closure over-pinned --arg pin "$pin")" "$(closure over-pinned)"
+    equal "a layout over a pinned layer" "$(closure over-pinned --arg pin "$pin")" "$(closure over-pinned)"
     built "another source of a pinned layer" "" over-pinned --arg pin "$pin" --argstr comment other
-    built "another source of a layer" "file-$(printf other | sha256sum | cut -c1-64) over-pinned.json pinned.tar.zst" over-pinned --argstr comment other
+    built "another source of a layer" "file-$(printf other | sha256sum | cut -c1-64) over-pinned pinned-image.json pinned.tar.zst" over-pinned --argstr comment other
     sed 's/"size":[0-9]*/"size":7/' "$pin" >"$wrong"
     # Nix has a file with that digest already, and asks nobody for it.
     sed -i 's/"digest":"sha256:./"digest":"sha256:0/' "$wrong"
