@@ -3,8 +3,15 @@
 # begins with an empty store.
 # shellcheck disable=SC2154
 
-# What is distributed: every output of examples/hello.
-distributed=(layer image seed bundle preseed disk)
+# distribute EXAMPLE OUTPUT=PATH...: what is distributed, outputs with what the spec made of them.
+distribute() {
+    distributed_file=$1
+    shift
+    distributed=("${@%%=*}")
+    distributed_as=("${@#*=}")
+    arguments=(--arg ociseed "$binaries/ociseed")
+    [[ $distributed_file == */nginx ]] || arguments+=(--arg server "$binaries/hello-server")
+}
 
 # with_store NAME COMMAND...: with another store at /nix, empty at its first use.
 with_store() {
@@ -21,16 +28,19 @@ build_in() {
     shift
     for attribute in "${distributed[@]}"; do attributes+=(--attr "$attribute"); done
     mkdir -p "/scratch/links/$store"
-    with_store "$store" nix-build "$checkout/examples/hello" "${attributes[@]}" --arg ociseed "$binaries/ociseed" \
-        --arg server "$binaries/hello-server" --out-link "/scratch/links/$store/result" "$@" >/scratch/paths 2>/scratch/log
+    with_store "$store" nix-build "$distributed_file" "${attributes[@]}" "${arguments[@]}" \
+        --out-link "/scratch/links/$store/result" "$@" >/scratch/paths 2>/scratch/log
 }
 
 # happened WORD: how many derivations were `building`, or paths were `copying path`.
 happened() { grep -c "^$1 '/nix/store/" /scratch/log; }
 
 is_the_same() {
-    with_store "$1" cmp "$(sed -n 6p /scratch/paths)" "$spec/hello/disk/appliance.erofs" &&
-        with_store "$1" cmp "$(sed -n 4p /scratch/paths)" "$spec/hello/bundle/hello.tar"
+    local paths index
+    mapfile -t paths </scratch/paths
+    for index in "${!paths[@]}"; do
+        with_store "$1" diff -r "${paths[index]}" "${distributed_as[index]}" >&2 || return
+    done
 }
 
 # substitutes STORE URL: gets all of it from there, and builds nothing.
@@ -43,7 +53,7 @@ substitutes() {
     built=$(happened building) || true
     copied=$(happened 'copying path') || true
     if ((built == 0 && copied == ${#distributed[@]})) && is_the_same "$store"; then
-        pass "$copied outputs come from $url, $built are built"
+        pass "$copied outputs of ${distributed_file##*/} come from $url, $built are built"
     else
         fail "from $url come $copied outputs of ${#distributed[@]}, $built are built: $(cat /scratch/log)"
     fi
@@ -61,21 +71,30 @@ untrusted() {
     fi
 }
 
-check_binary_cache() {
-    local paths key
-    mapfile -t paths < <(build "$checkout/examples/hello" "${distributed[@]}")
+make_keys() {
+    local key
     for key in key other-key; do
         nix key generate-secret --key-name "$key-1" >"/scratch/$key"
         nix key convert-secret-to-public <"/scratch/$key" >"/scratch/public-$key"
     done
-    nix copy --to 'file:///scratch/signed?compression=zstd&secret-key=/scratch/key' "${paths[@]}" 2>/scratch/log
+}
+
+check_untrusted_caches() {
+    local paths
+    mapfile -t paths < <(build "$distributed_file" "${distributed[@]}")
     nix copy --to 'file:///scratch/other?compression=zstd&secret-key=/scratch/other-key' "${paths[@]}" 2>/scratch/log
     nix copy --to 'file:///scratch/unsigned?compression=zstd' "${paths[@]}" 2>/scratch/log
     untrusted "a cache without signatures" file:///scratch/unsigned
     untrusted "a cache that another key signed" file:///scratch/other
-    substitutes from-file file:///scratch/signed
-    serve /scratch/signed 8101
-    substitutes from-http http://127.0.0.1:8101
+}
+
+check_binary_cache() {
+    local paths name=${distributed_file##*/}
+    mapfile -t paths < <(build "$distributed_file" "${distributed[@]}")
+    nix copy --to "file:///scratch/signed-$name?compression=zstd&secret-key=/scratch/key" "${paths[@]}" 2>/scratch/log
+    substitutes "$name-from-file" "file:///scratch/signed-$name"
+    serve "/scratch/signed-$name" 8101
+    substitutes "$name-from-http" http://127.0.0.1:8101
     stop_serving
 }
 
@@ -84,15 +103,16 @@ built_in() { with_store "$1" xargs nix path-info --sigs "${@:2}" </scratch/paths
 
 # The other machine is another store, reached by Nix's own protocol for builders.
 check_remote_builder() {
-    local far='local?root=/scratch/far' all=${#distributed[@]} here there
-    if ! build_in from-builder --max-jobs 0 --builders "$far $(uname -m)-linux - 2 1"; then
+    local name=${distributed_file##*/} all=${#distributed[@]} here there
+    local far="local?root=/scratch/far-$name" store="$name-from-builder"
+    if ! build_in "$store" --max-jobs 0 --builders "$far $(uname -m)-linux - 2 1"; then
         fail "nothing is built by the remote builder: $(cat /scratch/log)"
         return
     fi
-    here=$(built_in from-builder)
-    there=$(built_in from-builder --store "$far")
-    if ((here == 0 && there == all)) && is_the_same from-builder; then
-        pass "a remote builder builds $there outputs of $all, this machine $here"
+    here=$(built_in "$store")
+    there=$(built_in "$store" --store "$far")
+    if ((here == 0 && there == all)) && is_the_same "$store"; then
+        pass "a remote builder builds $there outputs of $all of $name, this machine $here"
     else
         fail "a remote builder builds $there outputs of $all, this machine $here: $(cat /scratch/log)"
     fi
@@ -105,6 +125,20 @@ experimental-features = nix-command
 narinfo-cache-negative-ttl = 0
 narinfo-cache-positive-ttl = 0"
     export NIX_CONFIG
+    make_keys
+    distribute "$checkout/examples/hello" "layer=$spec/hello/layer/app.tar.zst" "image=$spec/hello/image/hello.json" \
+        "seed=$spec/hello/seed/appliance" "bundle=$spec/hello/bundle/hello.tar" "preseed=$spec/hello/store/appliance.archives.tar" \
+        "disk=$spec/hello/disk/appliance.erofs"
+    check_untrusted_caches
+    check_binary_cache
+    check_remote_builder
+    # tests/nix/run said why its packages are not there.
+    [[ -d /inputs ]] || return 0
+    prepare_nginx
+    distribute "$nginx" base=/inputs/nginx/layer/base.tar.zst server=/inputs/nginx/layer/nginx.tar.zst \
+        site=/inputs/nginx/layer/site.tar.zst debian=/inputs/nginx/image/debian.json nginx=/inputs/nginx/image/nginx.json \
+        bundle=/inputs/nginx/bundle/nginx.tar seed=/inputs/nginx/seed/appliance \
+        preseed=/inputs/nginx/store/appliance.archives.tar disk=/inputs/nginx/disk/appliance.erofs
     check_binary_cache
     check_remote_builder
 }

@@ -134,15 +134,23 @@ compare_cases() {
 }
 
 # Real packages, and every artifact of the spec; of the tested copy, whose lock is another one where the mirror has moved on.
+nginx=/scratch/copy/examples/nginx
+
+# The example with its packages, once.
+prepare_nginx() {
+    [[ ! -d $nginx ]] || return 0
+    mkdir -p "${nginx%/*}"
+    cp -r -- "$checkout/nix" /scratch/copy/nix
+    cp -r -- /inputs/nginx-example "$nginx"
+    # The example may be older than what it is tested with.
+    cp -- "$checkout/examples/nginx/default.nix" "$nginx"
+}
+
 compare_nginx() {
-    local file="/scratch/copy/examples/nginx" path
+    local file=$nginx path
     # tests/nix/run said why its packages are not there.
     [[ -d /inputs ]] || return 0
-    mkdir -p "${file%/*}"
-    cp -r -- "$checkout/nix" /scratch/copy/nix
-    cp -r -- /inputs/nginx-example "$file"
-    # The example may be older than what it is tested with.
-    cp -- "$checkout/examples/nginx/default.nix" "$file"
+    prepare_nginx
     local outputs=(base=layer/base.tar.zst base.metadata=layer/base.json server=layer/nginx.tar.zst
         server.metadata=layer/nginx.json site=layer/site.tar.zst site.metadata=layer/site.json debian=image/debian.json
         nginx=image/nginx.json bundle=bundle/nginx.tar seed=seed/appliance seed.lock=seed/appliance/seed.json
@@ -156,6 +164,8 @@ compare_nginx() {
         [[ " ${outputs[*]} " == *"=$path "* ]] || fail "\`$path\` of examples/nginx is not compared"
     done </scratch/paths
     # The store has what the lock named so far.
+    cp -r -- /scratch/copy /scratch/spoiled
+    file=/scratch/spoiled/examples/nginx
     sed -i '/"name": "sed"/s/"sha256": "[0-9a-f]*"/"sha256": "'"$(printf '0%.0s' {1..64})"'"/' "$file/packages.lock"
     if build "$file" base 2>/scratch/bad; then
         fail "a package that is not the locked one is taken"
