@@ -13,24 +13,8 @@
 
 let
   build = import ../nix { inherit ociseed; };
-  tools = builtins.path {
-    name = "tools";
-    path = dirOf busybox;
-    filter = path: _: path == toString busybox;
-  };
-  sh = "${tools}/${baseNameOf busybox}";
-  package =
-    name: script:
-    derivation {
-      inherit name;
-      system = builtins.currentSystem;
-      builder = sh;
-      args = [
-        "sh"
-        "-ec"
-        script
-      ];
-    };
+  inherit (import ../tests/nix/busybox.nix busybox) sh;
+  package = name: (import ../tests/nix/busybox.nix busybox).package name { };
 
   references = builtins.fromJSON (builtins.readFile graph);
   content = map builtins.storePath (builtins.fromJSON (builtins.readFile contents));

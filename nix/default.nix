@@ -46,7 +46,8 @@ rec {
   closureDatabase = import ./closure-database.nix { inherit layer; };
   # An image record; made from metadata, so no layer's blob is read.
   image = import ./image.nix { inherit base-of step values; };
-  # An image that something else made, as it is.
+  # An image that something else made, as it is. What a registry has will come in here, too, a derivation for each blob by
+  # its digest; today a layout does that somebody fetched.
   importImage = import ./import-image.nix { inherit image values; };
   # An index record: images for several platforms, or an index that something else made.
   index = import ./index.nix {

@@ -18,25 +18,8 @@
 let
   build = import ../../nix { inherit ca ociseed; };
 
-  # busybox goes by the name that it is called by, so it keeps its own inside a directory.
-  tools = builtins.path {
-    name = "tools";
-    path = dirOf busybox;
-    filter = path: _: path == toString busybox;
-  };
-  sh = "${tools}/${baseNameOf busybox}";
-  package =
-    name: script:
-    derivation {
-      inherit name comment;
-      system = builtins.currentSystem;
-      builder = sh;
-      args = [
-        "sh"
-        "-ec"
-        script
-      ];
-    };
+  inherit (import ./busybox.nix busybox) sh;
+  package = name: (import ./busybox.nix busybox).package name { inherit comment; };
   # A file that names others, as libraries name what they need.
   library =
     name: needs:

@@ -16,24 +16,11 @@ rec {
     nginx = package "nginx-1.28.0" "${openssl}";
     app = package "app-1.0" "${bash} ${nginx}";
   };
+  inherit (import (checkout + "/tests/nix/busybox.nix") busybox) sh;
   package =
     name: needs:
-    derivation {
-      inherit name;
-      system = builtins.currentSystem;
-      builder = sh;
-      args = [
-        "sh"
-        "-ec"
-        "${sh} mkdir -p $out/bin && echo ${name} ${needs} > $out/bin/app && ${sh} chmod 755 $out/bin/app"
-      ];
-    };
-  tools = builtins.path {
-    name = "tools";
-    path = dirOf busybox;
-    filter = path: _: path == toString busybox;
-  };
-  sh = "${tools}/${baseNameOf busybox}";
+    (import (checkout + "/tests/nix/busybox.nix") busybox).package name { }
+      "${sh} mkdir -p $out/bin && echo ${name} ${needs} > $out/bin/app && ${sh} chmod 755 $out/bin/app";
 
   plan = build.closurePlan {
     name = "plan";

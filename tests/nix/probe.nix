@@ -6,21 +6,6 @@
   secret,
 }:
 
-derivation {
-  name = "probe";
-  system = builtins.currentSystem;
-  # busybox goes by the name that it is called by, so it keeps its own inside a directory.
-  builder = "${
-    builtins.path {
-      name = "probe-tools";
-      path = dirOf busybox;
-      filter = path: _: path == toString busybox;
-    }
-  }/${baseNameOf busybox}";
-  args = [
-    "sh"
-    "-c"
-    ''if test -e "$secret"; then echo visible; else echo hidden; fi >"$out"''
-  ];
+(import ./busybox.nix busybox).package "probe" {
   inherit secret;
-}
+} ''if test -e "$secret"; then echo visible; else echo hidden; fi >"$out"''
