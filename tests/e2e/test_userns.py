@@ -168,6 +168,9 @@ class Case(unittest.TestCase):
     @contextlib.contextmanager
     def container(self, way, image, first=FIRST_ID):
         """A container that waits, in a user namespace."""
+        # containerd takes the mapped copy of a layer that an earlier container has left, though nothing refers to it any more: it
+        # may be collected before this one does.
+        self.containerd.collect_garbage()
         if way == "cri":
             with self.cri.pod(mapping=(first, IDS)) as pod:
                 identity = self.cri.create_container(pod, name_of(image), ["/bin/sleep", FOREVER])
@@ -194,7 +197,7 @@ class Case(unittest.TestCase):
         return Container(pid, execute)
 
     def seen(self, way, image, **options):
-        # What an earlier container has left would be taken, or go meanwhile.
+        # What an earlier container has left would count.
         self.containerd.collect_garbage()
         snapshots, size = self.committed(), self.size()
         with self.container(way, image, **options) as container:
