@@ -13,8 +13,9 @@
 
 let
   build = import ../nix { inherit ociseed; };
-  inherit (import ../tests/nix/busybox.nix busybox) sh;
-  package = name: (import ../tests/nix/busybox.nix busybox).package name { };
+  box = import ../tests/nix/busybox.nix busybox;
+  inherit (box) sh;
+  package = name: box.package name { };
 
   references = builtins.fromJSON (builtins.readFile graph);
   content = map builtins.storePath (builtins.fromJSON (builtins.readFile contents));

@@ -6,6 +6,11 @@
   values,
 }:
 
+let
+  # Once: Nix reads the whole program to know its store path.
+  builder = values.storePath "ociseed" "ociseed" ociseed;
+in
+
 {
   # Which step of docs/format.md.
   step,
@@ -48,8 +53,12 @@ let
 in
 derivation (
   {
-    inherit name outputs system;
-    builder = values.storePath "ociseed" "ociseed" ociseed;
+    inherit
+      builder
+      name
+      outputs
+      system
+      ;
     args = [
       step
       "--params"

@@ -45,7 +45,7 @@ def contest():
                 edit[0] = str(next(edits))
             command[command.index("edit") + 1] = edit[0]
 
-        command = _command(way, "0")
+        command = [*_command(way, "0"), "--quiet"]
         return Contestant(f"{way}: {state}", [[command]], "made", prepare)
 
     return Contest(

@@ -18,8 +18,9 @@
 let
   build = import ../../nix { inherit ca ociseed; };
 
-  inherit (import ./busybox.nix busybox) sh;
-  package = name: (import ./busybox.nix busybox).package name { inherit comment; };
+  box = import ./busybox.nix busybox;
+  inherit (box) sh;
+  package = name: box.package name { inherit comment; };
   # A file that names others, as libraries name what they need.
   library =
     name: needs:

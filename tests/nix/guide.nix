@@ -16,10 +16,11 @@ rec {
     nginx = package "nginx-1.28.0" "${openssl}";
     app = package "app-1.0" "${bash} ${nginx}";
   };
-  inherit (import (checkout + "/tests/nix/busybox.nix") busybox) sh;
+  box = import (checkout + "/tests/nix/busybox.nix") busybox;
+  inherit (box) sh;
   package =
     name: needs:
-    (import (checkout + "/tests/nix/busybox.nix") busybox).package name { }
+    box.package name { }
       "${sh} mkdir -p $out/bin && echo ${name} ${needs} > $out/bin/app && ${sh} chmod 755 $out/bin/app";
 
   plan = build.closurePlan {
