@@ -153,6 +153,7 @@ step {
     else
       builtins.head graphs;
   paths = builtins.concatMap (entry: entry.paths) entries;
+  store = builtins.any (entry: entry ? closure) add;
   inputs = builtins.listToAttrs (builtins.concatMap (entry: entry.inputs) entries);
   params.layer = values.given { inherit compression set; } // {
     add = map (entry: entry.add) entries;

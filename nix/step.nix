@@ -23,11 +23,12 @@ in
   # The output that `--metadata` writes, beside `out`.
   metadata ? null,
   # Store paths whose closures the step gets as a reference graph, the input
-  # `graph`: `closure`, a list of them, and `below`. With it comes the input
-  # `store`.
+  # `graph`: `closure`, a list of them, and `below`.
   graph ? null,
-  # Store paths that the step reads where they are, in the input `store`.
+  # More store paths that the step reads where they are.
   paths ? [ ],
+  # Whether it reads those of the graph, too: the input `store` is where all are.
+  store ? false,
   # More arguments.
   flags ? [ ],
   # Outputs that keep store paths alive which they name.
@@ -49,7 +50,6 @@ let
     "${name}=${inputs.${name}}"
   ];
   outputs = [ "out" ] ++ (if metadata == null then [ ] else [ metadata ]);
-  of-store = graph != null || paths != [ ];
 in
 derivation (
   {
@@ -87,7 +87,7 @@ derivation (
         ]
     )
     ++ (
-      if of-store then
+      if store then
         [
           "--input"
           "store=${builtins.storeDir}"
