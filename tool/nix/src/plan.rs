@@ -65,15 +65,23 @@ fn kept<'a>(graph: &'a Graph, previous: &LayerPlan) -> (Layers, Vec<&'a StorePat
 /// Gives what most others need a layer of its own; `paths` are in the graph's order.
 fn by_popularity(graph: &Graph, mut paths: Vec<&StorePathName>, room: usize) -> Layers {
     let popularity = graph.popularity();
+    let one = |name: &StorePathName| BTreeSet::from([name.clone()]);
+    let all = |names: Vec<&StorePathName>| names.into_iter().cloned().collect::<BTreeSet<_>>();
     // Stable: of equal ones what others refer to comes first.
     paths.sort_by_key(|name| std::cmp::Reverse(popularity[*name]));
-    let alone = if paths.len() > room { room - 1 } else { paths.len() };
-    let rest = paths.split_off(alone);
-    let one = |name: &StorePathName| BTreeSet::from([name.clone()]);
-    let mut layers: Layers = paths.into_iter().map(one).collect();
-    if !rest.is_empty() {
-        layers.push(rest.into_iter().cloned().collect());
+    if paths.len() <= room {
+        return paths.into_iter().map(one).collect();
     }
+    // What nothing leads to is what somebody works on: with others in one layer each edit would be all of that.
+    let tops = paths.split_off(paths.partition_point(|name| popularity[*name] > 0));
+    let room_of_others = if tops.is_empty() { room } else { room - 1 };
+    if room_of_others == 0 {
+        return vec![all([paths, tops].concat())];
+    }
+    let alone = if paths.len() > room_of_others { room_of_others - 1 } else { paths.len() };
+    let rest = paths.split_off(alone);
+    let mut layers: Layers = paths.into_iter().map(one).collect();
+    layers.extend([rest, tops].into_iter().filter(|layer| !layer.is_empty()).map(all));
     layers
 }
 
@@ -127,7 +135,10 @@ mod tests {
     #[test]
     fn what_most_need_lies_lowest() {
         assert_eq!(planned(&five(), PlanPolicy::Popularity, 9), [[4], [3], [2], [1], [5]]);
-        assert_eq!(planned(&five(), PlanPolicy::Popularity, 3), [vec![4], vec![3], vec![1, 2, 5]]);
+        // What nothing leads to, 1 and 5, is apart from the rest.
+        assert_eq!(planned(&five(), PlanPolicy::Popularity, 3), [vec![4], vec![2, 3], vec![1, 5]]);
+        assert_eq!(planned(&five(), PlanPolicy::Popularity, 4), [vec![4], vec![3], vec![2], vec![1, 5]]);
+        assert_eq!(planned(&five(), PlanPolicy::Popularity, 2), [vec![2, 3, 4], vec![1, 5]]);
         assert_eq!(planned(&five(), PlanPolicy::Popularity, 1), [[1, 2, 3, 4, 5]]);
     }
 
