@@ -52,5 +52,5 @@ step {
     };
 }
 // {
-  ociseed-kind = "plan";
+  ociseed-kind = "closurePlan";
 }

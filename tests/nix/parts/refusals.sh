@@ -54,6 +54,31 @@ check_refusals() {
         'o.disk { name = "d"; medium = "erofs"; }'
     refuses 'disk `d`: store: expected a value that `store` made, found a value of type path' \
         'o.disk { name = "d"; medium = "erofs"; store = ./run; }'
+    refuses 'closure layers `c`: expected one of `layers` and `paths`, found none' \
+        'builtins.head (o.closureLayers { name = "c"; })'
+    refuses 'closure layers `c`: layers: expected a list, found a value of type set' \
+        'builtins.head (o.closureLayers { name = "c"; layers = o.layer { name = "l"; }; })'
+    refuses 'closure layers `c`: `policy`, `previous`, `import-plan` and `max-size` are about `paths`' \
+        'builtins.head (o.closureLayers { name = "c"; layers = [ ]; policy = "balanced"; })'
+    refuses 'layer `c-0`: add[0].closure.paths[0]: expected a path or a derivation, found the string `/nix/store/x`' \
+        'builtins.head (o.closureLayers { name = "c"; layers = [ [ "/nix/store/x" ] ]; })'
+    # shellcheck disable=SC2016
+    refuses 'layer `a`: add[0].closure.paths[0]: expected a store path, found the string' \
+        'o.layer { name = "a"; add = [ { closure.paths = [ "${o.layer { name = "l"; }}/in" ]; } ]; }'
+    refuses 'layer `a`: add[0].closure: there is no key `path`; there are `alone`, `below`' \
+        'o.layer { name = "a"; add = [ { closure.path = [ ]; } ]; }'
+    refuses 'layer `a`: add[0].closure: expected one of `paths` and `alone`, found none' \
+        'o.layer { name = "a"; add = [ { closure = { }; } ]; }'
+    refuses 'layer `a`: add[0].closure: expected a set with `paths` or `alone`, found a value of type list' \
+        'o.layer { name = "a"; add = [ { closure = [ ]; } ]; }'
+    refuses 'layer `a`: expected at most one `closure` with `paths` or `nix-database`, found 2' \
+        'o.layer { name = "a"; add = [ { closure.paths = [ ./run ]; } { nix-database = [ ./run ]; } ]; }'
+    refuses 'layer `a`: add[0].closure.plan: expected a value that `closurePlan` made, found a value of type path' \
+        'o.layer { name = "a"; add = [ { closure = { paths = [ ./run ]; plan = ./run; part = 0; }; } ]; }'
+    refuses 'plan `p`: paths: expected a list of store paths, found a value of type path' \
+        'o.closurePlan { name = "p"; paths = ./run; }'
+    refuses 'plan `p`: disallow: expected a list of patterns and store paths, found the string `gcc`' \
+        'o.closureCheck { name = "p"; paths = [ ./run ]; disallow = "gcc"; }'
     refuses 'ociseed: expected a path or a derivation, found the string `/usr/bin/ociseed`' \
         "(import $checkout/nix { ociseed = \"/usr/bin/ociseed\"; }).layer { name = \"a\"; }"
 }
