@@ -115,6 +115,9 @@ mod tests {
             i64::try_from(references.iter().map(Vec::len).sum::<usize>()).expect("few")
         );
         assert_eq!(number("SELECT count(*) FROM pragma_foreign_key_check"), 0);
+        // The first refers to itself alone, and many refer to it.
+        assert_eq!(number("SELECT count(*) FROM Refs WHERE referrer = 1"), 1);
+        assert!(number("SELECT count(*) FROM Refs WHERE reference = 150") > 1);
         assert_eq!(number("SELECT max(narSize) FROM ValidPaths"), 299);
         assert!(text("SELECT path FROM ValidPaths WHERE id = 300").ends_with("299-n299"));
     }
