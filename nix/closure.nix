@@ -64,7 +64,8 @@ rec {
       values.fail what "expected one of `paths` and `alone`, found ${if alone then "both" else "none"}"
     else
       {
-        inputs = if plan == null then { } else { ${input} = values.made "${what}.plan" "closurePlan" plan; };
+        inputs =
+          if plan == null then { } else { ${input} = values.made "${what}.plan" "closurePlan" plan; };
         value = {
           store = "store";
         }
