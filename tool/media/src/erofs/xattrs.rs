@@ -158,6 +158,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     let prefix = PREFIXES.iter().find(|(other, _)| *other == index);
     let (_, prefix) = prefix.ok_or_else(|| format!("no namespace of xattrs has the number {index}"))?;
     let (name, rest) = bytes[UNIT..].split_at(length);
+    if matches!(index, 2 | 3) && !name.is_empty() {
+        return Err(format!("the xattr of an access list has {length} bytes more of a name"));
+    }
     let value = &rest[..usize::from(u16_at(bytes, 2))];
     Ok(([*prefix, name].concat(), value.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_lists_are_whole() {
+        assert_eq!(decode(&[0, 2, 0, 0]).expect("a list").0, b"system.posix_acl_access");
+        for index in [2, 3] {
+            assert!(decode(&[1, index, 0, 0, b'c']).expect_err("longer").contains("1 bytes more"));
+        }
+        assert_eq!(decode(&[1, 1, 1, 0, b'c', b'd']).expect("one"), (b"user.c".to_vec(), b"d".to_vec()));
+    }
 }

@@ -76,7 +76,11 @@ pub(crate) fn entries_of(
     for (name, entry) in files {
         let Ok(at) = TreePath::parse(name.as_bytes()) else { continue };
         let taken = |other: &TreePath| *other == at || at.is_below(other) || other.is_below(&at);
-        if at.is_root() || named.iter().any(taken) || entries.iter().any(|(other, _)| *other == at) {
+        let there = |(other, _): &(TreePath, Entry)| {
+            // By its text `./b/a` comes before `b`.
+            *other == at || !entry.is_directory() && other.is_below(&at)
+        };
+        if at.is_root() || named.iter().any(taken) || entries.iter().any(there) {
             continue;
         }
         if !entry.is_directory() {
