@@ -23,7 +23,7 @@ use ociseed_tree::{Content, Extent, FileRange, HostFile, ListedFile, spool};
 use crate::context::cancellation;
 use crate::failure::{Failure, chain};
 use crate::files::digest_of_stamps;
-use crate::inputs::{self, Inputs, Place};
+use crate::inputs::{Directory, Inputs, Place};
 use crate::scratch::Scratch;
 use crate::step;
 
@@ -166,8 +166,8 @@ impl Blobs {
             Found::Host(inputs.find(word, wanted_by)?, true)
         } else {
             match inputs.find_layout(word, wanted_by)? {
-                inputs::Layout::Host(place) => Found::Host(place, false),
-                inputs::Layout::Listed(files) => Found::Listed(files.into_owned(), word.to_owned()),
+                Directory::Host(place) => Found::Host(place, false),
+                Directory::Listed(files) => Found::Listed(files.into_owned(), word.to_owned()),
             }
         };
         let wanted_by = wanted_by.to_owned();

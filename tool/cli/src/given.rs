@@ -50,7 +50,7 @@ impl Given {
     }
 
     fn file(&self, digest: &Digest) -> Option<PathBuf> {
-        let hex = digest.to_string().split_off("sha256:".len());
+        let hex = digest.hex();
         let in_layouts = || {
             let files = self.layouts.iter().map(|layout| layout.join("blobs/sha256").join(&hex));
             // Of a layout of links, what they lead to.

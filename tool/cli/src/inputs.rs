@@ -53,15 +53,6 @@ pub(crate) struct Place {
 pub(crate) enum Directory<'a> {
     /// One of this machine.
     Host(Place),
-    /// One of which each file is given.
-    Listed(&'a [ListedFile]),
-}
-
-/// An image layout that is an input.
-#[derive(Debug)]
-pub(crate) enum Layout<'a> {
-    /// One of this machine.
-    Host(Place),
     /// One of which each file is known.
     Listed(Cow<'a, [ListedFile]>),
 }
@@ -107,26 +98,21 @@ impl Inputs {
     /// Finds an input that is a directory; `wanted_by` is who asks, for messages.
     pub(crate) fn find_directory(&self, word: &str, wanted_by: &str) -> Result<Directory<'_>, Failure> {
         match self.listed.get(word) {
-            Some(files) => Ok(Directory::Listed(files)),
+            Some(files) => Ok(Directory::Listed(files.into())),
             None => self.find(word, wanted_by).map(Directory::Host),
         }
     }
 
     /// Finds an input that is an image layout; `wanted_by` is who asks, for messages.
-    pub(crate) fn find_layout(&self, word: &str, wanted_by: &str) -> Result<Layout<'_>, Failure> {
-        let place = match self.find_directory(word, wanted_by)? {
-            Directory::Listed(files) => return Ok(Layout::Listed(files.into())),
-            Directory::Host(place) => place,
-        };
-        let Some(path) = self.named.get(word).filter(|_| self.follow_links) else {
-            return Ok(Layout::Host(place));
-        };
-        let path = located(path);
-        match path.is_dir() {
-            true => followed(&path)
-                .map(|files| Layout::Listed(files.into()))
-                .map_err(|error| place.failure(&error)),
-            false => Ok(Layout::Host(place)),
+    pub(crate) fn find_layout(&self, word: &str, wanted_by: &str) -> Result<Directory<'_>, Failure> {
+        let found = self.find_directory(word, wanted_by)?;
+        let path = self.given(word).filter(|_| self.follow_links).map(located);
+        match (&found, path) {
+            (Directory::Host(place), Some(path)) if path.is_dir() => {
+                let files = followed(&path).map_err(|error| place.failure(&error))?;
+                Ok(Directory::Listed(files.into()))
+            }
+            _ => Ok(found),
         }
     }
 

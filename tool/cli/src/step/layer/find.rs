@@ -98,7 +98,7 @@ fn find_one(entry: &SpecEntry, sources: &Sources<'_>, place: &str) -> Result<Fou
                     read.map_err(|error| host_failure(place, &found, error))?
                 }
                 Directory::Listed(files) => {
-                    let tree = read_listed(files, sources.stamps);
+                    let tree = read_listed(&files, sources.stamps);
                     let tree = tree.map_err(|error| {
                         Failure::new(format!("{place}: input `{word}`: {}", chain(&error)))
                     })?;
